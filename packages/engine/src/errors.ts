@@ -1,0 +1,21 @@
+/** Every way the engine refuses. Codes are stable and public; messages name the thing and the limit, never a library's text. */
+export type EngineErrorCode =
+  | "invalid_image" // undecodable or truncated
+  | "unsupported_image_media_type"
+  | "image_too_small"
+  | "image_too_large"
+  | "image_aspect_ratio"
+  | "invalid_prompt"
+  | "context_too_long"
+  | "invalid_checkpoint" // a file missing, a tensor of the wrong shape
+  | "unsupported_architecture"
+  | "engine_failure"; // the runtime broke
+
+export class EngineError extends Error {
+  override name = "EngineError";
+  readonly code: EngineErrorCode;
+  constructor(code: EngineErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
