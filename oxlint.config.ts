@@ -1,0 +1,128 @@
+// Lint rules. The arrows between packages are the table below: who may import whom, and,
+// for a forbidden import, where the thing one wants is to be found.
+import { defineConfig } from "oxlint";
+
+/** Workspace package -> where to go when the importer may not have it. */
+const homes = {
+  "@glimpse/contracts": "Schemas are shared through @glimpse/contracts by whoever parses them.",
+  "@glimpse/ledger": "Redis belongs to apps: take what you need as an argument from the app.",
+  "@glimpse/engine": "The model runs in apps/worker only: send it a job through @glimpse/ledger.",
+  "@glimpse/telemetry": "Logs and metrics are the processes' business: return values, or throw.",
+  "@glimpse/converter": "Conversion is apps/worker's and the command line's business.",
+} as const;
+
+/** Library -> the only packages that may know it, and where others go. */
+const libraries = {
+  koffi: { owners: ["packages/engine"], go: "Native calls live in @glimpse/engine's one binding." },
+  "onnxruntime-node": { owners: ["packages/engine"], go: "Inference lives in @glimpse/engine." },
+  sharp: { owners: ["packages/engine"], go: "Pixels are decoded in @glimpse/engine only." },
+  ioredis: {
+    owners: ["packages/ledger", "apps/worker"],
+    go: "Keys and Lua live in @glimpse/ledger: open a Ledger.",
+  },
+  bullmq: {
+    owners: ["packages/ledger", "apps/worker"],
+    go: "The queue's front is @glimpse/ledger, its back apps/worker.",
+  },
+  undici: { owners: ["apps/api"], go: "Only the API reaches out, behind its address guard." },
+  hono: { owners: ["apps/api"], go: "HTTP is apps/api's; a library takes and returns values." },
+} as const;
+
+/** Importer -> the workspace packages it may import (design: arrows). */
+const arrows: Record<string, (keyof typeof homes)[]> = {
+  "packages/contracts": [],
+  "packages/ledger": ["@glimpse/contracts"],
+  "packages/engine": [],
+  "packages/telemetry": [],
+  "packages/converter": ["@glimpse/engine"],
+  "apps/api": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/telemetry"],
+  "apps/worker": [
+    "@glimpse/contracts",
+    "@glimpse/converter",
+    "@glimpse/engine",
+    "@glimpse/ledger",
+    "@glimpse/telemetry",
+  ],
+};
+
+const intoApps = {
+  regex: "(^|/)apps/|^@glimpse/(api|worker)(/|$)",
+  message: "Nobody imports from apps: move what is shared into a package, or start the process.",
+};
+
+/** A relative path that leaves the package, such as ../../ledger/src/keys.ts. */
+const sideways = {
+  regex: `^(\\.\\./)+(${Object.keys(arrows)
+    .map((folder) => folder.split("/")[1])
+    .join("|")})/`,
+  message: "Import another package by its name (@glimpse/...), never by a path into its folder.",
+};
+
+function arrowRule(folder: string, allowed: string[]) {
+  const packages = Object.entries(homes)
+    .filter(([name]) => !allowed.includes(name) && name !== `@glimpse/${folder.split("/")[1]}`)
+    .map(([name, go]) => ({ regex: `^${name}(/|$)`, message: `${folder} may not know it. ${go}` }));
+  const foreign = Object.entries(libraries)
+    .filter(([, { owners }]) => !(owners as readonly string[]).includes(folder))
+    .map(([name, { go }]) => ({ regex: `^${name}(/|$)`, message: go }));
+  return {
+    files: [`${folder}/**/*.ts`],
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        { patterns: [intoApps, sideways, ...packages, ...foreign] },
+      ],
+    },
+  } as const;
+}
+
+export default defineConfig({
+  // Setting plugins replaces the defaults, so all are listed.
+  plugins: ["eslint", "typescript", "unicorn", "oxc", "import", "node", "promise", "vitest"],
+  categories: { correctness: "error" },
+  env: { es2024: true, node: true },
+  rules: {
+    eqeqeq: ["error", "always", { null: "ignore" }],
+    "import/no-cycle": "error",
+    "no-console": "error",
+    "no-restricted-imports": ["error", { patterns: [intoApps] }],
+    "node/no-process-env": "error",
+    "prefer-const": "error",
+    "typescript/consistent-type-imports": "error",
+    "typescript/no-explicit-any": "error",
+    "typescript/no-floating-promises": "error",
+    "typescript/no-misused-promises": "error",
+    "typescript/only-throw-error": "error",
+    "typescript/switch-exhaustiveness-check": "error",
+    "vitest/no-focused-tests": "error",
+  },
+  overrides: [
+    ...Object.entries(arrows).map(([folder, allowed]) => arrowRule(folder, allowed)),
+    // The environment is read in one place of a process; what is not a service is free to look.
+    {
+      files: ["**/config.ts", "scripts/**", "bench/**", "test/**", "**/*.test.ts", "*.config.ts"],
+      rules: { "node/no-process-env": "off" },
+    },
+    // Command lines and tests talk to a terminal; services log through pino.
+    {
+      files: [
+        "scripts/**",
+        "bench/**",
+        "test/**",
+        "**/*.test.ts",
+        "packages/converter/src/{ask,cli}.ts",
+      ],
+      rules: { "no-console": "off" },
+    },
+    // What a test imports is not what the package ships; seeing into apps stays forbidden.
+    {
+      files: ["{apps,packages}/**/*.test.ts"],
+      rules: { "no-restricted-imports": ["error", { patterns: [sideways] }] },
+    },
+    {
+      files: ["apps/api/public/**"],
+      env: { browser: true, node: false },
+      rules: { "node/no-process-env": "off" },
+    },
+  ],
+});
