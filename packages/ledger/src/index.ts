@@ -1,1 +1,10 @@
-export {};
+export { createRedisBlobs, digestOf } from "./blobs.ts";
+export type { Blobs } from "./blobs.ts";
+export { createKeys } from "./keys.ts";
+export type { Keys } from "./keys.ts";
+export { createLedger } from "./ledger.ts";
+export type { Attempt, Ledger, LogPiece, NewJob, Outcome } from "./ledger.ts";
+export { createQueues, sweepPending } from "./queue.ts";
+export type { Queues } from "./queue.ts";
+export { connectRedis, isRedisUnavailable } from "./redis.ts";
+export { Subscriber } from "./subscriber.ts";

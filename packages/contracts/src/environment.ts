@@ -1,0 +1,56 @@
+/** Pieces of the environment that several processes share, so that they cannot read them differently. */
+import { z } from "zod";
+import { modelName } from "./jobs.ts";
+
+/** A positive whole number with a default. */
+export function count(fallback: number) {
+  return z.coerce.number().int().positive().default(fallback);
+}
+
+export const sharedEnvironment = z.object({
+  REDIS_URL: z.url({ protocol: /^rediss?$/ }).default("redis://127.0.0.1:6379"),
+  /** First part of every key; several systems can share one Redis. */
+  KEY_PREFIX: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/)
+    .default("glimpse"),
+  SHARD: z
+    .string()
+    .regex(/^[a-z0-9]{1,16}$/)
+    .default("0"),
+  MODEL_DIR: z.string().min(1).default("models/nano"),
+  /** The model folder's name by default. */
+  MODEL_NAME: modelName.optional(),
+  MODEL_VERSION: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,32}$/)
+    .default("1"),
+  MAX_IMAGE_PIXELS: count(40_000_000),
+  /** How long a finished job can be read. */
+  RETENTION_S: count(24 * 3600),
+  LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+});
+
+/** The model's name and version from the environment: `{model: "nano", version: "nano@1"}`. */
+export function servedModel(env: z.infer<typeof sharedEnvironment>): {
+  model: string;
+  version: string;
+} {
+  const folder = env.MODEL_DIR.replace(/[\\/]+$/, "")
+    .split(/[\\/]/)
+    .at(-1);
+  const model = env.MODEL_NAME ?? modelName.parse(folder);
+  return { model, version: `${model}@${env.MODEL_VERSION}` };
+}
+
+/** Parses an environment, or throws one line a variable: what is wrong, never its value. */
+export function parseEnvironment<T extends z.ZodType>(
+  schema: T,
+  env: Record<string, string | undefined>,
+): z.infer<T> {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const result = schema.safeParse(given);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+  throw new Error(`The environment is not valid:\n${lines.join("\n")}`);
+}

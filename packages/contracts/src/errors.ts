@@ -1,0 +1,127 @@
+/** One table for every refusal: what the client may rely on. Messages are free text; codes are not. */
+import { z } from "zod";
+
+type ErrorKind = { status: number; retryable: boolean; title: string };
+
+export const errorCodes = {
+  // The request as HTTP
+  invalid_json: { status: 400, retryable: false, title: "The body is not valid JSON" },
+  invalid_multipart: { status: 400, retryable: false, title: "The form cannot be read" },
+  not_found: { status: 404, retryable: false, title: "There is nothing at this address" },
+  method_not_allowed: {
+    status: 405,
+    retryable: false,
+    title: "The address exists, the method does not",
+  },
+  body_too_large: { status: 413, retryable: false, title: "The body is too large" },
+  unsupported_media_type: {
+    status: 415,
+    retryable: false,
+    title: "The body's type is not supported",
+  },
+  // The request as a job
+  invalid_request: { status: 422, retryable: false, title: "The request is not valid" },
+  unknown_field: {
+    status: 422,
+    retryable: false,
+    title: "The request has a field that does not exist",
+  },
+  invalid_prompt: { status: 422, retryable: false, title: "The prompt is empty or cannot be used" },
+  context_too_long: {
+    status: 422,
+    retryable: false,
+    title: "Prompt and pictures exceed the model's context",
+  },
+  job_not_found: { status: 404, retryable: false, title: "There is no such job" },
+  model_not_found: { status: 404, retryable: false, title: "There is no such model" },
+  // Pictures
+  invalid_image: { status: 422, retryable: false, title: "The picture cannot be decoded" },
+  unsupported_image_media_type: {
+    status: 422,
+    retryable: false,
+    title: "The picture is not JPEG, PNG or WebP",
+  },
+  invalid_base64_image: {
+    status: 422,
+    retryable: false,
+    title: "The picture's base64 is not valid",
+  },
+  invalid_image_url: { status: 422, retryable: false, title: "The picture's URL cannot be used" },
+  failed_to_download_image: {
+    status: 422,
+    retryable: true,
+    title: "The picture could not be downloaded",
+  },
+  empty_image_file: { status: 422, retryable: false, title: "The picture is empty" },
+  image_file_too_large: { status: 413, retryable: false, title: "The picture's file is too large" },
+  image_too_small: { status: 422, retryable: false, title: "The picture is too small" },
+  image_too_large: { status: 422, retryable: false, title: "The picture has too many pixels" },
+  image_aspect_ratio: { status: 422, retryable: false, title: "The picture is too long and thin" },
+  too_many_images: { status: 422, retryable: false, title: "There are too many pictures" },
+  // Our side
+  invalid_checkpoint: { status: 500, retryable: false, title: "The model's files are damaged" },
+  unsupported_architecture: { status: 500, retryable: false, title: "The model cannot be run" },
+  engine_failure: { status: 500, retryable: true, title: "The engine failed" },
+  worker_crashed: { status: 500, retryable: false, title: "The job crashed its workers" },
+  internal_error: { status: 500, retryable: true, title: "Something went wrong on our side" },
+  unavailable: { status: 503, retryable: true, title: "The service is not available just now" },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export const errorCode = z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]);
+
+/** Why a job failed. Codes of later releases are kept as they are. */
+export const jobError = z
+  .object({ code: z.string(), message: z.string(), retryable: z.boolean() })
+  .meta({ id: "JobError" });
+export type JobError = z.infer<typeof jobError>;
+
+/** A job's error from its code; `retryable` comes from the table. */
+export function jobErrorOf(code: ErrorCode, message: string): JobError {
+  return { code, message, retryable: errorCodes[code].retryable };
+}
+
+/** RFC 9457 members and OpenAI's `error` object in one body, so that both kinds of client understand it. */
+export const problem = z
+  .object({
+    type: z.string().meta({ description: "A URI reference that names the kind of problem" }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: errorCode,
+    param: z.string().nullable().meta({ description: "The field that is wrong, as a dotted path" }),
+    retryable: z.boolean(),
+    request_id: z.string(),
+    error: z.object({
+      message: z.string(),
+      type: z.enum(["invalid_request_error", "not_found_error", "server_error"]),
+      code: errorCode,
+      param: z.string().nullable(),
+    }),
+  })
+  .meta({ id: "Problem" });
+export type Problem = z.infer<typeof problem>;
+
+/** The one error body, from a code of the table. */
+export function problemOf(
+  code: ErrorCode,
+  detail: string,
+  param: string | null,
+  requestId: string,
+): Problem {
+  const { status, retryable, title } = errorCodes[code];
+  const type =
+    status >= 500 ? "server_error" : status === 404 ? "not_found_error" : "invalid_request_error";
+  return {
+    type: `urn:glimpse:problem:${code}`,
+    title,
+    status,
+    detail,
+    code,
+    param,
+    retryable,
+    request_id: requestId,
+    error: { message: detail, type, code, param },
+  };
+}

@@ -1,0 +1,86 @@
+/** The job as clients see it, and the names it goes by. */
+import { z } from "zod";
+import { jobError } from "./errors.ts";
+
+export const jobState = z.enum(["queued", "running", "succeeded", "failed", "canceled", "expired"]);
+export type JobState = z.infer<typeof jobState>;
+
+export const terminalState = jobState.extract(["succeeded", "failed", "canceled", "expired"]);
+export type TerminalState = z.infer<typeof terminalState>;
+
+/** Whether a job in this state will never change again. */
+export function isTerminal(state: string): state is TerminalState {
+  return terminalState.safeParse(state).success;
+}
+
+/** `job_<shard>_<128 random bits in hex>`: safe in URLs, in Redis keys and as a BullMQ job id (no colon, not all digits). */
+export const jobId = z.string().regex(/^job_[a-z0-9]{1,16}_[0-9a-f]{32}$/, "not a job id");
+
+/** A model's name; also part of a queue's name, so no colon. */
+export const modelName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "letters, digits, dot, dash and underscore only");
+
+/** `<model>@<version>`, such as `glm-4.6v-flash@2`. */
+export const versionName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9._-]{1,32}$/, "not <model>@<version>");
+
+export const metadata = z
+  .record(z.string().min(1).max(64), z.string().max(512))
+  .refine((entries) => Object.keys(entries).length <= 16, "at most 16 entries")
+  .meta({ description: "Up to 16 strings that come back with the job" });
+export type Metadata = z.infer<typeof metadata>;
+
+export const output = z.object({
+  text: z.string(),
+  reasoning: z
+    .string()
+    .nullable()
+    .meta({ description: "What the model thought before it answered; null if it did not" }),
+  finish_reason: z.enum(["stop", "length"]),
+});
+export type Output = z.infer<typeof output>;
+
+export const usage = z.object({
+  prompt_tokens: z.int(),
+  image_tokens: z.int().meta({ description: "Those of prompt_tokens that stand for pictures" }),
+  completion_tokens: z.int(),
+});
+export type Usage = z.infer<typeof usage>;
+
+export const timings = z.object({
+  queue_ms: z
+    .number()
+    .nullable()
+    .meta({ description: "From acceptance to the start of the latest attempt" }),
+  first_token_ms: z
+    .number()
+    .nullable()
+    .meta({ description: "From acceptance to the first piece of the latest attempt" }),
+  total_ms: z.number().nullable().meta({ description: "From acceptance to the end" }),
+});
+export type Timings = z.infer<typeof timings>;
+
+const timestamp = z.iso.datetime({ offset: false });
+
+export const job = z
+  .object({
+    id: jobId,
+    object: z.literal("job"),
+    state: jobState,
+    model: modelName,
+    version: versionName,
+    created_at: timestamp,
+    started_at: timestamp.nullable().meta({ description: "The start of the latest attempt" }),
+    finished_at: timestamp.nullable(),
+    output: output.nullable(),
+    usage: usage.nullable(),
+    timings,
+    error: jobError.nullable(),
+    attempt: z.int().meta({ description: "How many times a worker has started this job" }),
+    metadata,
+    links: z.object({ self: z.string(), events: z.string(), cancel: z.string() }),
+  })
+  .meta({ id: "Job" });
+export type Job = z.infer<typeof job>;

@@ -1,0 +1,76 @@
+/** What a client may send to start a job. Strict: a field that does not exist is refused by name. */
+import { z } from "zod";
+import { metadata } from "./jobs.ts";
+
+const maxTextLength = 1_000_000;
+
+/** Any text that survives UTF-8: no lone surrogates, no NUL. */
+const text = z
+  .string()
+  .max(maxTextLength, `at most ${maxTextLength} characters`)
+  .refine((value) => value.isWellFormed() && !value.includes("\0"), "not valid Unicode text");
+
+const nonBlank = text.refine((value) => value.trim() !== "", "must not be empty");
+
+/** The bytes of a URL are judged where they are fetched or decoded; here only that it is a string. */
+const imageUrl = z.string().min(1).meta({ description: "A data URL or an https URL" });
+
+export const messagePart = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("text"), text }),
+  z
+    .strictObject({ type: z.literal("image") })
+    .meta({ description: "Takes the next one of `images`" }),
+  z.strictObject({ type: z.literal("image_url"), image_url: z.strictObject({ url: imageUrl }) }),
+]);
+
+export const message = z.strictObject({
+  role: z.enum(["system", "user", "assistant"]),
+  content: z.union([nonBlank, z.array(messagePart).min(1)]),
+});
+
+export const image = z.union([
+  imageUrl,
+  z.strictObject({ data: z.string().meta({ description: "Base64" }), media_type: z.string() }),
+]);
+
+export const options = z
+  .strictObject({
+    max_tokens: z.int().min(1).max(1_000_000).optional(),
+    temperature: z.number().min(0).max(2).optional().meta({ description: "0 is greedy" }),
+    top_p: z.number().gt(0).max(1).optional(),
+    top_k: z.int().min(0).max(1_000_000).optional().meta({ description: "0 is no limit" }),
+    repetition_penalty: z.number().gt(0).max(10).optional(),
+    seed: z.int().min(0).optional().meta({ description: "Same seed, same answer" }),
+    stop: z
+      .union([z.string().min(1).max(256), z.array(z.string().min(1).max(256)).max(16)])
+      .optional()
+      .meta({ description: "The answer ends before the first of these" }),
+    thinking: z.boolean().optional(),
+  })
+  .meta({ id: "Options", description: "What is missing takes the model's own default" });
+export type Options = z.infer<typeof options>;
+
+export const submission = z
+  .strictObject({
+    model: z
+      .string()
+      .min(1)
+      .max(128)
+      .optional()
+      .meta({ description: "A model or one of its versions; the default if missing" }),
+    prompt: nonBlank.optional(),
+    messages: z.array(message).min(1).max(256).optional(),
+    images: z.array(image).max(64).optional(),
+    options: options.optional(),
+    metadata: metadata.optional(),
+  })
+  .refine((body) => (body.prompt === undefined) !== (body.messages === undefined), {
+    message: "give either prompt or messages",
+    path: ["prompt"],
+  })
+  .refine((body) => body.messages === undefined || body.messages.at(-1)?.role === "user", {
+    message: "the last message must be the user's",
+    path: ["messages"],
+  })
+  .meta({ id: "Submission" });
+export type Submission = z.infer<typeof submission>;

@@ -1,0 +1,47 @@
+/** Loads the Lua steps and runs them. Each script's header is its contract; replies are parsed by whoever calls. */
+import { readFileSync } from "node:fs";
+import type { Redis } from "ioredis";
+
+const keyCounts = {
+  submit: 4,
+  start: 3,
+  append: 2,
+  release: 2,
+  finish: 3,
+  cancel: 3,
+  beat: 1,
+  workers: 1,
+} as const;
+
+export type ScriptName = keyof typeof keyCounts;
+export type RunScript = (
+  name: ScriptName,
+  keys: string[],
+  args: (string | number)[],
+) => Promise<unknown>;
+
+const read = (name: string) =>
+  readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
+
+/** Defines the scripts on the connection; they are sent once and then called by their hash. */
+export function loadScripts(redis: Redis): RunScript {
+  const shared = read("_log");
+  const names = Object.keys(keyCounts) as ScriptName[];
+  for (const name of names) {
+    redis.defineCommand(`glimpse_${name}`, {
+      lua: `${shared}\n${read(name)}`,
+      numberOfKeys: keyCounts[name],
+    });
+  }
+  // defineCommand adds methods that no type knows: the one cast is here.
+  const commands = redis as unknown as Record<
+    string,
+    (...args: (string | number)[]) => Promise<unknown>
+  >;
+  return async function runScript(name, keys, args) {
+    if (keys.length !== keyCounts[name]) throw new Error(`${name} takes ${keyCounts[name]} keys`);
+    const command = commands[`glimpse_${name}`];
+    if (command === undefined) throw new Error(`${name} is not defined`);
+    return command.call(redis, ...keys, ...args);
+  };
+}

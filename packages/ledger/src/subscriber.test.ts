@@ -1,0 +1,44 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { openTestLedger } from "./testing.ts";
+import type { TestLedger } from "./testing.ts";
+
+let open: TestLedger;
+beforeEach(async () => {
+  open = await openTestLedger();
+});
+afterEach(() => open.close());
+
+/** Ends the connection that has subscribers, as a failing network would. */
+async function cutSubscribers(): Promise<void> {
+  await open.redis.client("KILL", "TYPE", "PUBSUB");
+}
+
+test("a channel is subscribed while somebody listens", async () => {
+  const { redis, subscriber, prefix } = open;
+  const channel = `${prefix}:x`;
+  const heard: string[] = [];
+  const first = await subscriber.subscribe(channel, (message) => heard.push(`1${message}`));
+  const second = await subscriber.subscribe(channel, (message) => heard.push(`2${message}`));
+  expect(await redis.publish(channel, "a")).toBe(1);
+  await expect.poll(() => heard).toEqual(["1a", "2a"]);
+  first();
+  first();
+  expect(await redis.publish(channel, "b")).toBe(1);
+  await expect.poll(() => heard).toEqual(["1a", "2a", "2b"]);
+  second();
+  const again = subscriber.subscribe(channel, (message) => heard.push(`3${message}`));
+  (await again)();
+  await expect.poll(() => redis.publish(channel, "c")).toBe(0);
+  expect(heard).toEqual(["1a", "2a", "2b"]);
+});
+
+test("after a lost connection it listens again and says that something may be missing", async () => {
+  const { redis, subscriber, prefix } = open;
+  const channel = `${prefix}:y`;
+  const heard: (string | null)[] = [];
+  await subscriber.subscribe(channel, (message) => heard.push(message));
+  await cutSubscribers();
+  await expect.poll(() => heard).toEqual([null]);
+  await redis.publish(channel, "after");
+  await expect.poll(() => heard).toEqual([null, "after"]);
+});
