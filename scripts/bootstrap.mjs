@@ -67,7 +67,7 @@ function passSignals(act) {
   const parent = process.ppid;
   const watch = setInterval(() => {
     if (process.env.npm_lifecycle_event && process.ppid !== parent) act("SIGTERM");
-  }, 1000);
+  }, 250);
   for (const signal of signals) process.on(signal, act);
   return () => {
     clearInterval(watch);

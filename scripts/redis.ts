@@ -143,6 +143,8 @@ async function endLeftover(file: string, folder: string): Promise<void> {
 /** A connection that waits until Redis answers, and then marks this start as alive until it is closed. */
 export async function holdRedis(url: string, waitMs: number): Promise<Redis> {
   const redis = connect(url, true);
+  let last: NodeJS.ErrnoException | undefined;
+  redis.on("error", (error) => (last = error));
   const deadline = Date.now() + waitMs;
   for (;;) {
     try {
@@ -152,8 +154,8 @@ export async function holdRedis(url: string, waitMs: number): Promise<Redis> {
     } catch (error) {
       if (Date.now() > deadline) {
         redis.disconnect();
-        const { host } = new URL(url);
-        throw new Problem(`No Redis answers at ${host}: ${(error as Error).message}`);
+        const { code, message } = last ?? (error as NodeJS.ErrnoException);
+        throw new Problem(`No Redis answers at ${new URL(url).host} (${code ?? message}).`);
       }
       await sleep(50);
     }

@@ -28,6 +28,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       `${modelDir} holds no model: there is no config.json. MODEL_DIR names a checkpoint folder.`,
     );
   }
+  if (env.REDIS_URL && !/^rediss?:$/.test(URL.parse(env.REDIS_URL)?.protocol ?? "")) {
+    throw new Problem("REDIS_URL must look like redis://127.0.0.1:6379.");
+  }
   const host = env.HOST || "127.0.0.1";
   const everywhere = host === "0.0.0.0" || host === "::";
   const name = everywhere ? "localhost" : host.includes(":") ? `[${host}]` : host;

@@ -58,10 +58,10 @@ async function untilReady(url: string, note: (text: string) => void): Promise<vo
 async function start(settings: Settings): Promise<void> {
   const { url, host, port, modelDir, dataDir } = settings;
   const logs = join(dataDir, "logs");
-  rmSync(logs, { recursive: true, force: true });
   mkdirSync(logs, { recursive: true });
   const run = (program: Omit<Program, "logFile">) => {
     const logFile = join(logs, `${program.name}.log`);
+    rmSync(logFile, { force: true });
     running.push(keepRunning({ ...program, logFile }, fail));
   };
 
