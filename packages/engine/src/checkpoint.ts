@@ -38,14 +38,22 @@ const BICUBIC = 3;
 /** Defaults are those of Glm46VImageProcessor; literals are what this engine computes and nothing else. */
 const ImageProcessor = z.looseObject({
   image_processor_type: z
-    .enum(["Glm46VImageProcessor", "Glm46VImageProcessorFast", "Glm4vImageProcessor", "Glm4vImageProcessorFast"])
+    .enum([
+      "Glm46VImageProcessor",
+      "Glm46VImageProcessorFast",
+      "Glm4vImageProcessor",
+      "Glm4vImageProcessorFast",
+    ])
     .optional(),
   do_convert_rgb: z.literal(true).default(true),
   do_resize: z.literal(true).default(true),
   do_rescale: z.literal(true).default(true),
   do_normalize: z.literal(true).default(true),
   resample: z.literal(BICUBIC).default(BICUBIC),
-  rescale_factor: z.number().positive().default(1 / 255),
+  rescale_factor: z
+    .number()
+    .positive()
+    .default(1 / 255),
   size: z
     .looseObject({ shortest_edge: z.int().positive(), longest_edge: z.int().positive() })
     .default({ shortest_edge: 112 * 112, longest_edge: 28 * 28 * 15000 }),
@@ -86,7 +94,11 @@ const TokenizerConfig = z.looseObject({
 });
 
 /** Reads and parses one JSON file. Throws `invalid_checkpoint` that names the file and the field. */
-export async function readJson<T extends z.ZodType>(dir: string, name: string, schema: T): Promise<z.output<T>> {
+export async function readJson<T extends z.ZodType>(
+  dir: string,
+  name: string,
+  schema: T,
+): Promise<z.output<T>> {
   const value = await readOptionalJson(dir, name, schema);
   if (value === undefined) throw new EngineError("invalid_checkpoint", `${name}: missing`);
   return value;
@@ -106,10 +118,15 @@ export async function readOptionalJson<T extends z.ZodType>(
 export async function readGenerationSettings(dir: string): Promise<GenerationSettings> {
   const config = await readJson(dir, "config.json", Config);
   if (config.model_type !== "glm4v")
-    throw new EngineError("unsupported_architecture", `config.json: model_type "${config.model_type}" is not glm4v`);
+    throw new EngineError(
+      "unsupported_architecture",
+      `config.json: model_type "${config.model_type}" is not glm4v`,
+    );
   // Without the file transformers generates from the model's own eos and its general defaults; so do we.
-  const generation = (await readOptionalJson(dir, "generation_config.json", GenerationConfig)) ?? {};
-  const eos = generation.eos_token_id ?? config.text_config.eos_token_id ?? config.eos_token_id ?? [];
+  const generation =
+    (await readOptionalJson(dir, "generation_config.json", GenerationConfig)) ?? {};
+  const eos =
+    generation.eos_token_id ?? config.text_config.eos_token_id ?? config.eos_token_id ?? [];
   return {
     imageTokenId: config.image_token_id,
     eosTokenIds: typeof eos === "number" ? [eos] : eos,
@@ -126,7 +143,8 @@ export async function readGenerationSettings(dir: string): Promise<GenerationSet
 export async function readImageSettings(dir: string): Promise<ImageSettings> {
   const both = z.looseObject({ image_processor: ImageProcessor.optional() });
   const processor = await readOptionalJson(dir, "processor_config.json", both);
-  const image = processor?.image_processor ?? (await readJson(dir, "preprocessor_config.json", ImageProcessor));
+  const image =
+    processor?.image_processor ?? (await readJson(dir, "preprocessor_config.json", ImageProcessor));
   return {
     patch: image.patch_size,
     temporalPatch: image.temporal_patch_size,
@@ -175,9 +193,14 @@ function parseJson<T extends z.ZodType>(name: string, text: string, schema: T): 
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const path = parsed.error.issues[0]?.path ?? [];
-  const found = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
+  const found = path.reduce<unknown>(
+    (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
+    value,
+  );
   const state = found === undefined ? "is missing" : `has the unsupported value ${brief(found)}`;
-  throw new EngineError("invalid_checkpoint", `${name}: "${path.join(".")}" ${state}`, { cause: parsed.error });
+  throw new EngineError("invalid_checkpoint", `${name}: "${path.join(".")}" ${state}`, {
+    cause: parsed.error,
+  });
 }
 
 function brief(value: unknown): string {

@@ -40,7 +40,11 @@ export type OutputText = {
  * @param promptIds a prompt may have opened or closed thinking itself; the last such token decides where output begins
  * @param stop strings that end the answer (not the thinking); a tail that may begin one is held back
  */
-export function createOutputText(table: TokenTable, promptIds: ArrayLike<number>, stop: string[]): OutputText {
+export function createOutputText(
+  table: TokenTable,
+  promptIds: ArrayLike<number>,
+  stop: string[],
+): OutputText {
   const stops = stop.map((text) => text.toWellFormed());
   let channel: TextPiece["type"] = "delta";
   for (let i = promptIds.length - 1; i >= 0; i--) {

@@ -14,12 +14,17 @@ export type Positions = {
  * @param ids prompt token ids, n of them
  * @param grids patch grids [t, h, w] in the order of the runs of `imageTokenId`; sides are multiples of `merge`
  */
-export function promptPositions(ids: ArrayLike<number>, grids: Grid[], imageTokenId: number, merge: number): Positions {
+export function promptPositions(
+  ids: ArrayLike<number>,
+  grids: Grid[],
+  imageTokenId: number,
+  merge: number,
+): Positions {
   const n = ids.length;
   const positions = new Int32Array(3 * n);
   let current = 0;
   let picture = 0;
-  for (let i = 0; i < n; ) {
+  for (let i = 0; i < n;) {
     const grid = ids[i] === imageTokenId ? grids[picture++] : undefined;
     if (grid === undefined) {
       positions[i] = positions[n + i] = positions[2 * n + i] = current++;

@@ -16,7 +16,11 @@ import type { Grid } from "./types.ts";
 export type PromptMessage = { role: string; content: string | PromptPart[] };
 export type PromptPart = { type: "text"; text: string } | { type: "image" };
 
-export type PromptEncoder = (messages: PromptMessage[], grids: Grid[], thinking?: boolean) => number[];
+export type PromptEncoder = (
+  messages: PromptMessage[],
+  grids: Grid[],
+  thinking?: boolean,
+) => number[];
 
 /** @param merge patches a side that merge into one token: a picture of grid [t, h, w] takes t * h * w / merge^2 tokens */
 export function createPromptEncoder(
@@ -51,7 +55,10 @@ export function createPromptEncoder(
       for (let n = (t * h * w) / merge ** 2; n > 0; n--) ids.push(id);
     }
     if (pictures !== grids.length)
-      throw new EngineError("invalid_checkpoint", `chat_template.jinja: places ${pictures} pictures of ${grids.length}`);
+      throw new EngineError(
+        "invalid_checkpoint",
+        `chat_template.jinja: places ${pictures} pictures of ${grids.length}`,
+      );
     return ids;
   };
 }
@@ -60,7 +67,11 @@ function compile(source: string): Template {
   try {
     return new Template(source);
   } catch (cause) {
-    throw new EngineError("invalid_checkpoint", "chat_template.jinja: not a template this engine can read", { cause });
+    throw new EngineError(
+      "invalid_checkpoint",
+      "chat_template.jinja: not a template this engine can read",
+      { cause },
+    );
   }
 }
 
@@ -68,19 +79,27 @@ function render(template: Template, variables: Record<string, unknown>): string 
   try {
     return template.render(variables);
   } catch (cause) {
-    throw new EngineError("invalid_prompt", "the model's chat template does not accept these messages", { cause });
+    throw new EngineError(
+      "invalid_prompt",
+      "the model's chat template does not accept these messages",
+      { cause },
+    );
   }
 }
 
 function texts(messages: PromptMessage[]): string[] {
   return messages.flatMap(({ content }) =>
-    typeof content === "string" ? [content] : content.flatMap((part) => (part.type === "text" ? [part.text] : [])),
+    typeof content === "string"
+      ? [content]
+      : content.flatMap((part) => (part.type === "text" ? [part.text] : [])),
   );
 }
 
 /** A character of the last two private planes that no text holds; there are 131,072 to choose from. */
 function pickSentinel(messages: PromptMessage[]): string {
-  const taken = new Set(texts(messages).flatMap((text) => text.match(/[\u{f0000}-\u{10ffff}]/gu) ?? []));
+  const taken = new Set(
+    texts(messages).flatMap((text) => text.match(/[\u{f0000}-\u{10ffff}]/gu) ?? []),
+  );
   for (let code = 0x10ffff; code >= 0xf0000; code--) {
     const char = String.fromCodePoint(code);
     if (!taken.has(char)) return char;
@@ -95,8 +114,11 @@ function startPattern(controls: string[]): RegExp {
 
 function shieldMessage(message: PromptMessage, starts: RegExp, sentinel: string): PromptMessage {
   const shielded = (text: string): string => shield(text.toWellFormed(), starts, sentinel);
-  if (typeof message.content === "string") return { ...message, content: shielded(message.content) };
-  const parts = message.content.map((part) => (part.type === "text" ? { ...part, text: shielded(part.text) } : part));
+  if (typeof message.content === "string")
+    return { ...message, content: shielded(message.content) };
+  const parts = message.content.map((part) =>
+    part.type === "text" ? { ...part, text: shielded(part.text) } : part,
+  );
   return { ...message, content: parts };
 }
 

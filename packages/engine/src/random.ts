@@ -3,7 +3,12 @@
 /** Uniform numbers in [0, 1) with 53 bits; the same whole number `seed` gives the same sequence on every machine. */
 export function createRandom(seed: number): () => number {
   const [a, b] = splitmix64(BigInt(seed));
-  let [s0, s1, s2, s3] = [Number(a >> 32n) | 0, Number(a & 0xffffffffn) | 0, Number(b >> 32n) | 0, Number(b & 0xffffffffn) | 0];
+  let [s0, s1, s2, s3] = [
+    Number(a >> 32n) | 0,
+    Number(a & 0xffffffffn) | 0,
+    Number(b >> 32n) | 0,
+    Number(b & 0xffffffffn) | 0,
+  ];
   const next32 = (): number => {
     const result = Math.imul(rotl(Math.imul(s1, 5), 7), 9) >>> 0;
     const t = s1 << 9;

@@ -35,7 +35,11 @@ function penalise(logits: Float32Array, seen: Set<number>, penalty: number): Flo
   return scores;
 }
 
-function draw(scores: Float32Array, { temperature, topK, topP }: Sampling, random: () => number): number {
+function draw(
+  scores: Float32Array,
+  { temperature, topK, topP }: Sampling,
+  random: () => number,
+): number {
   const floor = topK > 0 && topK < scores.length ? kthLargest(scores, topK) : -Infinity;
   const top = scores[argmax(scores)]!;
   const ids: number[] = [];

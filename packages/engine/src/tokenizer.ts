@@ -21,9 +21,15 @@ const PreTokenizer = z.looseObject({ type: z.string() });
 // Post-processors that add no token: here tokens come from the chat template alone.
 const Neutral = z.union([
   z.looseObject({ type: z.literal("ByteLevel") }),
-  z.looseObject({ type: z.literal("TemplateProcessing"), single: z.array(z.strictObject({ Sequence: z.unknown() })) }),
+  z.looseObject({
+    type: z.literal("TemplateProcessing"),
+    single: z.array(z.strictObject({ Sequence: z.unknown() })),
+  }),
 ]);
-const PostProcessor = z.union([Neutral, z.looseObject({ type: z.literal("Sequence"), processors: z.array(Neutral) })]);
+const PostProcessor = z.union([
+  Neutral,
+  z.looseObject({ type: z.literal("Sequence"), processors: z.array(Neutral) }),
+]);
 
 export const TokenizerFile = z.looseObject({
   added_tokens: z.array(AddedToken),
@@ -65,7 +71,10 @@ export function createTokenizer(file: z.output<typeof TokenizerFile>): Tokenizer
   const plain = plainTokenizer(file);
   // Longest first, so that the leftmost match is also the longest one, as in the reference tokenizer.
   const contents = [...added.keys()].sort((a, b) => b.length - a.length);
-  const control = new RegExp(`(${contents.map((text) => RegExp.escape(text)).join("|") || "(?!)"})`, "u");
+  const control = new RegExp(
+    `(${contents.map((text) => RegExp.escape(text)).join("|") || "(?!)"})`,
+    "u",
+  );
   return {
     added,
     split: (text) => text.split(control),
@@ -79,25 +88,45 @@ export function createTokenizer(file: z.output<typeof TokenizerFile>): Tokenizer
  * vocabulary, and no merge makes one. So no text encodes to one.
  */
 function plainTokenizer(file: z.output<typeof TokenizerFile>): BpeTokenizer {
-  const banned = new Set(file.added_tokens.flatMap((token) => [token.content, toByteAlphabet(token.content)]));
+  const banned = new Set(
+    file.added_tokens.flatMap((token) => [token.content, toByteAlphabet(token.content)]),
+  );
   const { model } = file;
-  const vocab = Object.fromEntries(Object.entries(model.vocab).filter(([text]) => !banned.has(text)));
-  const merges = model.merges.filter((merge) => !banned.has(typeof merge === "string" ? merge.replace(" ", "") : merge.join("")));
+  const vocab = Object.fromEntries(
+    Object.entries(model.vocab).filter(([text]) => !banned.has(text)),
+  );
+  const merges = model.merges.filter(
+    (merge) => !banned.has(typeof merge === "string" ? merge.replace(" ", "") : merge.join("")),
+  );
   const pre_tokenizer = isolateByteLevelRegex(file.pre_tokenizer);
   try {
-    return new BpeTokenizer({ ...file, added_tokens: [], pre_tokenizer, model: { ...model, vocab, merges } }, {});
+    return new BpeTokenizer(
+      { ...file, added_tokens: [], pre_tokenizer, model: { ...model, vocab, merges } },
+      {},
+    );
   } catch (cause) {
-    throw new EngineError("invalid_checkpoint", "tokenizer.json: not a tokenizer this engine can build", { cause });
+    throw new EngineError(
+      "invalid_checkpoint",
+      "tokenizer.json: not a tokenizer this engine can build",
+      { cause },
+    );
   }
 }
 
 // GPT-2's pattern. The library compiles it as a JavaScript literal, whose \s differs from Unicode's White_Space
 // (U+0085, U+FEFF); written as a Split it takes the path that the library translates exactly.
-const GPT2_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const GPT2_PATTERN =
+  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 function isolateByteLevelRegex(step: z.output<typeof PreTokenizer>): unknown {
-  if (step.type !== "ByteLevel" || step["use_regex"] === false || step["add_prefix_space"] === true) return step;
-  const split = { type: "Split", pattern: { Regex: GPT2_PATTERN }, behavior: "Isolated", invert: false };
+  if (step.type !== "ByteLevel" || step["use_regex"] === false || step["add_prefix_space"] === true)
+    return step;
+  const split = {
+    type: "Split",
+    pattern: { Regex: GPT2_PATTERN },
+    behavior: "Isolated",
+    invert: false,
+  };
   return { type: "Sequence", pretokenizers: [split, { ...step, use_regex: false }] };
 }
 
@@ -107,10 +136,16 @@ function vocabulary(file: z.output<typeof TokenizerFile>, added: Map<string, num
   const utf8 = new TextEncoder();
   for (const [text, id] of added) pieces[id] = utf8.encode(text);
   const offsets = new Uint32Array(pieces.length + 1);
-  for (let id = 0; id < pieces.length; id++) offsets[id + 1] = offsets[id]! + (pieces[id]?.length ?? 0);
+  for (let id = 0; id < pieces.length; id++)
+    offsets[id + 1] = offsets[id]! + (pieces[id]?.length ?? 0);
   const bytes = new Uint8Array(offsets[pieces.length]!);
   pieces.forEach((piece, id) => bytes.set(piece, offsets[id]!));
-  return { bytes, offsets, special: file.added_tokens.filter((token) => token.special).map((token) => token.id), added };
+  return {
+    bytes,
+    offsets,
+    special: file.added_tokens.filter((token) => token.special).map((token) => token.id),
+    added,
+  };
 }
 
 /**
@@ -131,5 +166,7 @@ function toByteAlphabet(text: string): string {
 /** A token that is not written in the alphabet stands for its own UTF-8, as in the reference decoder. */
 function fromByteAlphabet(text: string): Uint8Array {
   const bytes = Array.from(text, (char) => CHAR_TO_BYTE.get(char));
-  return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : new TextEncoder().encode(text);
+  return bytes.every((byte) => byte !== undefined)
+    ? Uint8Array.from(bytes)
+    : new TextEncoder().encode(text);
 }

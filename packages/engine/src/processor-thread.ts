@@ -1,0 +1,37 @@
+/** The worker thread's end of processor-pool.ts. */
+import { parentPort, workerData } from "node:worker_threads";
+import { EngineError } from "./errors.ts";
+import type { ProcessorReply, ProcessorRequest, ProcessorSetup } from "./processor-pool.ts";
+import { loadProcessor } from "./processor.ts";
+
+if (parentPort === null) throw new Error("processor-thread.ts runs as a worker thread only");
+const port = parentPort;
+const { dir, maxPixels } = workerData as ProcessorSetup;
+
+const reply = (message: ProcessorReply, transfer: ArrayBuffer[] = []): void =>
+  port.postMessage(message, transfer);
+
+function refuse(number: number, cause: unknown): void {
+  const known = cause instanceof EngineError;
+  reply({
+    number,
+    error: known
+      ? { code: cause.code, message: cause.message }
+      : { code: "engine_failure", message: "the request could not be prepared" },
+  });
+}
+
+try {
+  const { process, vocabulary } = await loadProcessor(dir, maxPixels);
+  port.on("message", async ({ number, messages, thinking }: ProcessorRequest) => {
+    try {
+      const input = await process(messages, thinking);
+      reply({ number, input }, [input.pixels.buffer]);
+    } catch (cause) {
+      refuse(number, cause);
+    }
+  });
+  reply({ number: 0, vocabulary });
+} catch (cause) {
+  refuse(0, cause);
+}
