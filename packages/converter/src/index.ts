@@ -1,1 +1,1 @@
-export {};
+export { convert, type ConvertOptions, type Dtype, ensureConverted } from "./convert.ts";

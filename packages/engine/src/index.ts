@@ -1,2 +1,5 @@
 export * from "./errors.ts";
 export * from "./types.ts";
+export * from "./manifest.ts";
+export { loadRunner, type RunnerOptions } from "./ort-runner.ts";
+export type * from "./runner.ts";

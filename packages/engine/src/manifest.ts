@@ -1,0 +1,78 @@
+/**
+ * What a converted model folder holds: the names of its files, of its graphs' inputs and outputs, and the manifest.
+ * The converter writes by these names and the runner reads by them; neither knows them from elsewhere.
+ */
+import { z } from "zod";
+
+export const MANIFEST_FILE = "glimpse.json";
+/** The data of every weight; the graphs point into it. */
+export const WEIGHTS_FILE = "weights.bin";
+export const GRAPH_FILES = {
+  vision: "vision.onnx",
+  embedding: "embedding.onnx",
+  decoder: "decoder.onnx",
+} as const;
+
+/** Pictures of one grid, batched: pixels to features. P patches in merge-block order, T = P / merge^2 tokens. */
+export const VISION_IO = {
+  pixels: "pixel_values", // [batch, P, patchDim]
+  rowWeights: "row_weights", // [grid h, table side]: the position table resampled along h
+  columnWeights: "column_weights", // [grid w, table side]: and along w
+  cos: "cos", // [P, headDim / 2]
+  sin: "sin",
+  features: "features", // [batch * T, hidden]
+} as const;
+
+/** Token ids to embeddings, some of them replaced by picture features. */
+export const EMBEDDING_IO = {
+  ids: "input_ids", // int32 [tokens]
+  features: "features", // [replaced, hidden]
+  featureIndex: "feature_index", // int32 [replaced]: which tokens
+  embeddings: "inputs_embeds", // [tokens, hidden]
+} as const;
+
+/** Embeddings to the next token's logits; tokens = batch * sequence, row-major. Caches are [batch, kvHeads, capacity, headDim]. */
+export const DECODER_IO = {
+  embeddings: "inputs_embeds", // [tokens, hidden]
+  cos: "cos", // [tokens, rotary frequencies]
+  sin: "sin",
+  lastIndex: "seqlens_k", // int32 [batch]: length of each sequence after this call, minus 1
+  totalLength: "total_sequence_length", // int32 []: the longest of them
+  pastKey: (layer: number) => `past_key_${layer}`,
+  pastValue: (layer: number) => `past_value_${layer}`,
+  presentKey: (layer: number) => `present_key_${layer}`,
+  presentValue: (layer: number) => `present_value_${layer}`,
+  logits: "logits", // [batch, vocab]
+} as const;
+
+const size = z.int().positive();
+
+export const Manifest = z.strictObject({
+  format: z.literal(1),
+  dtype: z.enum(["fp32"]),
+  text: z.strictObject({
+    vocab: size,
+    hidden: size,
+    layers: size,
+    kvHeads: size,
+    /** Length of a cached key; heads are padded where the attention kernel wants multiples of 8. */
+    cacheDim: size,
+    context: size,
+    rope: z.strictObject({
+      theta: z.number().positive(),
+      /** Rotated elements of a head; there are ceil(dim / 2) frequencies. */
+      dim: size,
+      /** Frequencies that follow the t, h and w position, in turn. */
+      sections: z.array(z.int().nonnegative()).min(1),
+    }),
+  }),
+  vision: z.strictObject({
+    patchDim: size,
+    merge: size,
+    headDim: size,
+    ropeTheta: z.number().positive(),
+    /** Sides of the learned position table. */
+    tableSide: size,
+  }),
+});
+export type Manifest = z.infer<typeof Manifest>;
