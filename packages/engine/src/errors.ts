@@ -5,6 +5,7 @@ export type EngineErrorCode =
   | "image_too_small"
   | "image_too_large"
   | "image_aspect_ratio"
+  | "invalid_request" // a field out of its range
   | "invalid_prompt"
   | "context_too_long"
   | "invalid_checkpoint" // a file missing, a tensor of the wrong shape

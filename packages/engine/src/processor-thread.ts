@@ -22,16 +22,14 @@ function refuse(number: number, cause: unknown): void {
 }
 
 try {
-  const { process, vocabulary } = await loadProcessor(dir, maxPixels);
-  port.on("message", async ({ number, messages, thinking }: ProcessorRequest) => {
-    try {
-      const input = await process(messages, thinking);
-      reply({ number, input }, [input.pixels.buffer]);
-    } catch (cause) {
-      refuse(number, cause);
-    }
+  const processor = await loadProcessor(dir, maxPixels);
+  port.on("message", ({ number, messages, thinking }: ProcessorRequest) => {
+    processor.process(messages, thinking).then(
+      (input) => reply({ number, input }, [input.pixels.buffer]),
+      (cause: unknown) => refuse(number, cause),
+    );
   });
-  reply({ number: 0, vocabulary });
+  reply({ number: 0, vocabulary: processor.vocabulary });
 } catch (cause) {
   refuse(0, cause);
 }

@@ -122,13 +122,15 @@ function shieldMessage(message: PromptMessage, starts: RegExp, sentinel: string)
   return { ...message, content: parts };
 }
 
-// What Python's str.strip() takes off. The end sentinels stand inside it, so that a template's strip still works.
-const SPACE = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
+/** What Python's str.strip() takes off. The end sentinels stand inside it, so that a template's strip still works. */
+function isSpace(char: string): boolean {
+  return /\p{White_Space}/u.test(char) || (char >= "\x1c" && char <= "\x1f");
+}
 
 function shield(text: string, starts: RegExp, sentinel: string): string {
   let [from, to] = [0, text.length];
-  while (from < to && SPACE.test(text[from]!)) from++;
-  while (to > from && SPACE.test(text[to - 1]!)) to--;
+  while (from < to && isSpace(text[from]!)) from++;
+  while (to > from && isSpace(text[to - 1]!)) to--;
   if (from === to) return text;
   const inner = text.slice(from, to).replace(starts, (char) => char + sentinel);
   return text.slice(0, from) + sentinel + inner + sentinel + text.slice(to);

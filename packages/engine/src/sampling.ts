@@ -2,6 +2,7 @@
  * Logits to the next token, in transformers' order and meaning: repetition penalty, temperature, top k, top p, draw
  * (generation/logits_process.py). Knows numbers only. One sampler a sequence: it remembers the tokens it has seen.
  */
+import { EngineError } from "./errors.ts";
 import { createRandom } from "./random.ts";
 import type { Sampling } from "./types.ts";
 
@@ -14,14 +15,17 @@ export function createSampler(sampling: Required<Sampling>, promptIds: Iterable<
   const random = createRandom(sampling.seed);
   return function sample(logits) {
     const scores = penalise(logits, seen, sampling.repetitionPenalty);
-    const id = sampling.temperature === 0 ? argmax(scores) : draw(scores, sampling, random);
+    const best = argmax(scores);
+    if (Number.isNaN(scores[best]!))
+      throw new EngineError("engine_failure", "the model's output is not a number");
+    const id = sampling.temperature === 0 ? best : draw(scores, scores[best]!, sampling, random);
     seen.add(id);
     return id;
   };
 }
 
 /** The first index of the largest value. */
-export function argmax(values: Float32Array): number {
+function argmax(values: Float32Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;
@@ -37,11 +41,11 @@ function penalise(logits: Float32Array, seen: Set<number>, penalty: number): Flo
 
 function draw(
   scores: Float32Array,
+  top: number,
   { temperature, topK, topP }: Sampling,
   random: () => number,
 ): number {
   const floor = topK > 0 && topK < scores.length ? kthLargest(scores, topK) : -Infinity;
-  const top = scores[argmax(scores)]!;
   const ids: number[] = [];
   let weights: number[] = [];
   for (let id = 0; id < scores.length; id++) {
@@ -68,7 +72,7 @@ function keepNucleus(weights: number[], topP: number): number[] {
   // Weights this small cannot add up to more than the spare share even together: no need to sort them.
   const negligible = spare / weights.length;
   let removed = 0;
-  const kept = new Array<number>(weights.length).fill(0);
+  const kept = weights.map(() => 0);
   const large: number[] = [];
   for (const [i, weight] of weights.entries()) {
     if (weight > negligible) large.push(i);
