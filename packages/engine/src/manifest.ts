@@ -2,7 +2,10 @@
  * What a converted model folder holds: the names of its files, of its graphs' inputs and outputs, and the manifest.
  * The converter writes by these names and the runner reads by them; neither knows them from elsewhere.
  */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { z } from "zod";
+import { EngineError } from "./errors.ts";
 
 export const MANIFEST_FILE = "glimpse.json";
 /** The data of every weight; the graphs point into it. */
@@ -76,3 +79,13 @@ export const Manifest = z.strictObject({
   }),
 });
 export type Manifest = z.infer<typeof Manifest>;
+
+/** Throws EngineError `invalid_checkpoint` if the folder is no conversion. */
+export async function readManifest(dir: string): Promise<Manifest> {
+  try {
+    return Manifest.parse(JSON.parse(await readFile(join(dir, MANIFEST_FILE), "utf8")));
+  } catch (cause) {
+    const message = `${dir} is not a converted model: no readable ${MANIFEST_FILE}`;
+    throw new EngineError("invalid_checkpoint", message, { cause });
+  }
+}

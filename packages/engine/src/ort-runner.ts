@@ -2,26 +2,27 @@
  * A Runner on ONNX Runtime: knows the converted folder's graphs and the layout of their tensors; knows no text, no
  * picture formats and no pointers. Sequences run one call at a time; each slot has a KV cache, written in place.
  */
-import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { bicubicMatrix } from "./bicubic.ts";
 import { EngineError } from "./errors.ts";
-import { KvCache } from "./kv-cache.ts";
 import {
   DECODER_IO,
   EMBEDDING_IO,
   GRAPH_FILES,
-  Manifest,
-  MANIFEST_FILE,
+  type Manifest,
+  readManifest,
   VISION_IO,
 } from "./manifest.ts";
-import { openRuntime, type Runtime, type Session } from "./ort.ts";
+import { Runtime } from "./ort.ts";
 import { textRotation, visionRotation } from "./rotary.ts";
 import type { Chunk, ModelShape, Runner, Slot } from "./runner.ts";
+import { Session } from "./session.ts";
+import { CachedSlot, KvCache } from "./slot.ts";
 import type { Grid } from "./types.ts";
 
 export type RunnerOptions = {
+  /** Where the graphs run. */
   device?: "cpu";
   /** Threads inside one operator; by default as many as there are cores. */
   threads?: number;
@@ -35,39 +36,25 @@ type Graphs = Record<keyof typeof GRAPH_FILES, Session>;
  */
 export async function loadRunner(
   dir: string,
-  { device = "cpu", threads = availableParallelism() }: RunnerOptions = {},
+  { threads = availableParallelism() }: RunnerOptions = {},
 ): Promise<Runner> {
   const manifest = await readManifest(dir);
-  const runtime = openRuntime({ device });
+  const runtime = new Runtime();
   const loaded: Session[] = [];
   const load = async (name: keyof Graphs) => {
-    const session = await runtime.load(name, join(dir, GRAPH_FILES[name]), { threads });
+    const session = await Session.load(runtime, name, join(dir, GRAPH_FILES[name]), threads);
     loaded.push(session);
     return session;
   };
   try {
-    const graphs = {
-      vision: await load("vision"),
-      embedding: await load("embedding"),
-      decoder: await load("decoder"),
-    };
-    return new OrtRunner(manifest, runtime, graphs);
+    const vision = await load("vision");
+    const embedding = await load("embedding");
+    const decoder = await load("decoder");
+    return new OrtRunner(manifest, runtime, { vision, embedding, decoder });
   } catch (error) {
-    for (const session of loaded) await session.close();
+    for (const session of loaded) session.close();
     runtime.close();
     throw error;
-  }
-}
-
-async function readManifest(dir: string): Promise<Manifest> {
-  try {
-    return Manifest.parse(JSON.parse(await readFile(join(dir, MANIFEST_FILE), "utf8")));
-  } catch (cause) {
-    throw new EngineError(
-      "invalid_checkpoint",
-      `${dir} is not a converted model: no readable ${MANIFEST_FILE}`,
-      { cause },
-    );
   }
 }
 
@@ -76,7 +63,10 @@ class OrtRunner implements Runner {
   readonly #manifest: Manifest;
   readonly #runtime: Runtime;
   readonly #graphs: Graphs;
-  readonly #slots = new Set<OrtSlot>();
+  readonly #slots = new Set<CachedSlot>();
+  /** Calls in flight; closing waits for them, since the runtime would go on writing. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #closed = false;
   /** The cache of the last slot released, for the next one. */
   #spare: KvCache | undefined;
 
@@ -94,12 +84,18 @@ class OrtRunner implements Runner {
     this.#graphs = graphs;
   }
 
-  async encodeImages(pixels: Float32Array, grids: Grid[]): Promise<Float32Array> {
+  encodeImages(pixels: Float32Array, grids: Grid[]): Promise<Float32Array> {
+    return this.#call(() => this.#encodeImages(pixels, grids));
+  }
+
+  async #encodeImages(pixels: Float32Array, grids: Grid[]): Promise<Float32Array> {
     const { hidden, merge, patchDim } = this.shape;
     const patches = grids.map(([t, h, w]) => t * h * w);
     const total = patches.reduce((sum, count) => sum + count, 0);
-    require(pixels.length ===
-      total * patchDim, `${pixels.length} pixel values for ${total} patches of ${patchDim}`);
+    check(
+      pixels.length === total * patchDim,
+      `${pixels.length} pixel values for ${total} patches of ${patchDim}`,
+    );
     const features = new Float32Array((total / merge ** 2) * hidden);
     let patch = 0;
     // One picture a call: attention stays within it, and memory is one picture's.
@@ -119,8 +115,10 @@ class OrtRunner implements Runner {
   async #encodeImage(pixels: Float32Array, [t, h, w]: Grid, features: Float32Array): Promise<void> {
     const { vision } = this.#manifest;
     const { merge, patchDim, hidden } = this.shape;
-    require(h % merge === 0 &&
-      w % merge === 0, `a grid of ${h} x ${w} patches does not merge by ${merge}`);
+    check(
+      h % merge === 0 && w % merge === 0,
+      `a grid of ${h} x ${w} patches does not merge by ${merge}`,
+    );
     const { cos, sin } = visionRotation(h, w, vision);
     using scope = new DisposableStack();
     const tensor = (data: Float32Array, ...dims: number[]) =>
@@ -145,29 +143,28 @@ class OrtRunner implements Runner {
         `${capacity} positions are more than the model's ${context}`,
       );
     }
-    const cache = this.#takeCache(capacity);
-    const slot = new OrtSlot(cache, () => {
+    const slot = new CachedSlot(this.#takeCache(capacity), capacity, () => {
       this.#slots.delete(slot);
       this.#spare?.close();
-      this.#spare = cache;
+      this.#spare = slot.cache;
     });
     this.#slots.add(slot);
     return slot;
   }
 
-  async forward(slot: Slot, chunk: Chunk): Promise<Float32Array> {
-    const owned = [...this.#slots].find((candidate) => candidate === slot);
-    if (!owned)
-      throw new EngineError("engine_failure", "the slot was released or is another runner's");
-    this.#checkChunk(owned, chunk);
-    return owned.hold(async () => {
-      const logits = await this.#run(owned, chunk);
-      owned.length += chunk.ids.length;
-      return logits;
+  forward(slot: Slot, chunk: Chunk): Promise<Float32Array> {
+    return this.#call(() => {
+      check(slot instanceof CachedSlot && this.#slots.has(slot), "the slot is not open here");
+      this.#checkChunk(slot, chunk);
+      return slot.hold(async () => {
+        const logits = await this.#run(slot, chunk);
+        slot.length += chunk.ids.length;
+        return logits;
+      });
     });
   }
 
-  async #run(slot: OrtSlot, { ids, positions, features }: Chunk): Promise<Float32Array> {
+  async #run(slot: CachedSlot, { ids, positions, features }: Chunk): Promise<Float32Array> {
     const { hidden, vocab } = this.shape;
     const { rows, at } = features ?? { rows: new Float32Array(0), at: new Int32Array(0) };
     const tokens = ids.length;
@@ -200,21 +197,26 @@ class OrtRunner implements Runner {
     return logits;
   }
 
-  #checkChunk(slot: OrtSlot, { ids, positions, features }: Chunk): void {
+  #checkChunk(slot: CachedSlot, { ids, positions, features }: Chunk): void {
     const { vocab, hidden } = this.shape;
     const n = ids.length;
-    require(n > 0 && positions.length === 3 * n, `${n} ids with ${positions.length} positions`);
-    require(slot.length + n <=
-      slot.capacity, `${n} tokens after ${slot.length} in a slot of ${slot.capacity}`);
+    check(n > 0 && positions.length === 3 * n, `${n} ids with ${positions.length} positions`);
+    check(
+      slot.length + n <= slot.capacity,
+      `${n} tokens after ${slot.length} in a slot of ${slot.capacity}`,
+    );
     const unknown = ids.find((id) => id < 0 || id >= vocab);
-    require(unknown === undefined, `token id ${unknown} is not in the vocabulary of ${vocab}`);
+    check(unknown === undefined, `token id ${unknown} is not in the vocabulary of ${vocab}`);
     if (!features) return;
     const { rows, at } = features;
-    require(rows.length ===
-      at.length * hidden, `${rows.length} feature values for ${at.length} tokens of ${hidden}`);
-    require(at.every(
-      (index) => index >= 0 && index < n,
-    ), `a feature's index is outside the chunk of ${n}`);
+    check(
+      rows.length === at.length * hidden,
+      `${rows.length} feature values for ${at.length} tokens of ${hidden}`,
+    );
+    check(
+      at.every((index) => index >= 0 && index < n),
+      `a feature's index is outside the chunk of ${n}`,
+    );
   }
 
   #takeCache(capacity: number): KvCache {
@@ -226,50 +228,23 @@ class OrtRunner implements Runner {
   }
 
   async close(): Promise<void> {
-    for (const session of Object.values(this.#graphs)) await session.close();
+    this.#closed = true;
+    await Promise.allSettled(this.#calls);
     for (const slot of this.#slots) slot.release();
     this.#spare?.close();
+    for (const session of Object.values(this.#graphs)) session.close();
     this.#runtime.close();
   }
-}
 
-class OrtSlot implements Slot {
-  readonly cache: KvCache;
-  length = 0;
-  readonly #giveBack: () => void;
-  #state: "free" | "running" | "releasing" | "released" = "free";
-
-  constructor(cache: KvCache, giveBack: () => void) {
-    this.cache = cache;
-    this.#giveBack = giveBack;
-  }
-
-  get capacity(): number {
-    return this.cache.capacity;
-  }
-
-  /** Runs work on the cache; a release in between takes effect after it. */
-  async hold<T>(work: () => Promise<T>): Promise<T> {
-    require(this.#state === "free", `the slot is ${this.#state}`);
-    this.#state = "running";
-    try {
-      return await work();
-    } finally {
-      const released = (this.#state as string) === "releasing";
-      this.#state = "free";
-      if (released) this.release();
-    }
-  }
-
-  release(): void {
-    if (this.#state === "running") this.#state = "releasing";
-    if (this.#state !== "free") return;
-    this.#state = "released";
-    this.#giveBack();
+  async #call<T>(work: () => Promise<T>): Promise<T> {
+    check(!this.#closed, "the runner is closed");
+    const call = work();
+    this.#calls.add(call);
+    return call.finally(() => this.#calls.delete(call));
   }
 }
 
 /** A caller's mistake: shapes and limits, never data. */
-function require(condition: boolean, message: string): asserts condition {
+function check(condition: boolean, message: string): asserts condition {
   if (!condition) throw new EngineError("engine_failure", message);
 }

@@ -1,19 +1,20 @@
 /**
- * ONNX Runtime through its C API, by FFI over the library that onnxruntime-node ships: its JavaScript session API runs
- * on the event loop and copies every output, so a KV cache too. This is the only file that knows pointers; it knows
- * nothing of models. Loading and running happen on worker threads and leave the event loop free.
- * Device seam: `openRuntime` picks the execution provider, `Runtime.allocate` the allocator; nothing else depends on it.
+ * ONNX Runtime through its C API, by FFI over the library that onnxruntime-node ships: that package's own session API
+ * runs on the event loop and copies every output, so a KV cache too. The only file that knows pointers; it knows no
+ * model. Graphs load and run on worker threads and leave the event loop free.
+ * Device seam: a runtime's memory info and allocator, and the session options, are all that depends on the device.
  */
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import koffi from "koffi";
+import koffi, { type LibraryHandle } from "koffi";
 import { EngineError } from "./errors.ts";
 
 type Pointer = bigint;
-type Native = ReturnType<typeof koffi.decode>;
+type NativeFunction = ReturnType<LibraryHandle["func"]>;
 
 const API_VERSION = 24;
+const TABLE_LENGTH = 128;
 
 /** Slot in the OrtApi table and C signature. Slots are append-only across versions (onnxruntime_c_api.h). */
 const FUNCTIONS = {
@@ -65,302 +66,212 @@ const FUNCTIONS = {
 } as const;
 type FunctionName = keyof typeof FUNCTIONS;
 
-/** ONNXTensorElementDataType of the element types in use. */
-const ELEMENT_CODES = { float32: 1, int32: 6, int64: 7, float16: 10 } as const;
+/** `handle` is held for as long as the functions: koffi unloads a library whose handle is collected. */
+type Library = { handle: LibraryHandle; functions: Record<FunctionName, NativeFunction> };
+
+/** ONNXTensorElementDataType of the types in use. */
+const ELEMENT_CODES = { float32: 1, int32: 6, int64: 7 } as const;
 export type ElementType = keyof typeof ELEMENT_CODES;
-export type TensorData = Float32Array | Int32Array;
+/** A dimension of -1 is free. */
+export type TensorSpec = { type: ElementType; dims: readonly number[] };
 
-/** What a graph declares of an input or output; a dimension of -1 is free. */
-export type TensorSpec = { type: ElementType; dims: number[] };
-export type NamedTensors = Record<string, Tensor>;
+let library: Library | undefined;
 
-export type RuntimeOptions = {
-  /** Where graphs run. */
-  device: "cpu";
-};
-export type SessionOptions = {
-  /** Threads inside one operator, the calling one included. */
-  threads: number;
-};
-
-/** Opens the library once a process; every runtime shares it. */
-let library: Record<FunctionName, Native> | undefined;
-
-function openLibrary(): Record<FunctionName, Native> {
+function openLibrary(): Library {
   try {
     const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
     const folder = join(root, "bin", "napi-v6", process.platform, process.arch);
     const file = readdirSync(folder).find((name) => name.startsWith("libonnxruntime."));
     if (file === undefined) throw new Error(`no libonnxruntime in ${folder}`);
-    // Graph optimisation recurses deeper than the 128 KiB that koffi gives an asynchronous call.
-    koffi.config({ async_stack_size: 8 << 20 });
-    const getBase = koffi.load(join(folder, file)).func("void *OrtGetApiBase()");
-    const [getApi] = koffi.decode(getBase(), koffi.array("void *", 1));
+    // Loading a graph recurses deeper than the 128 KiB of stack that koffi gives an asynchronous call.
+    koffi.config({ async_stack_size: 8 * 2 ** 20 });
+    const handle = koffi.load(join(folder, file));
+    const base = handle.func("void *OrtGetApiBase()")();
+    const [getApi] = koffi.decode(base, koffi.array("void *", 1));
     const api = koffi.call(getApi, koffi.proto("void * (uint32_t version)"), API_VERSION);
-    if (api === null) throw new Error(`API version ${API_VERSION} is not in ${file}`);
-    const table: Pointer[] = koffi.decode(api, koffi.array("void *", 128));
-    return Object.fromEntries(
-      Object.entries(FUNCTIONS).map(([name, [slot, signature]]) => [
-        name,
-        koffi.decode(table[slot], koffi.proto(signature)),
-      ]),
-    ) as Record<FunctionName, Native>;
+    if (api === null) throw new Error(`${file} has no API version ${API_VERSION}`);
+    const table: Pointer[] = koffi.decode(api, koffi.array("void *", TABLE_LENGTH));
+    const functions = Object.entries(FUNCTIONS).map(([name, [slot, signature]]) => [
+      name,
+      koffi.decode(table[slot], koffi.proto(signature)),
+    ]);
+    return { handle, functions: Object.fromEntries(functions) };
   } catch (cause) {
-    throw new EngineError(
-      "engine_failure",
-      `no ONNX Runtime library for ${process.platform}-${process.arch}`,
-      { cause },
-    );
+    const platform = `${process.platform}-${process.arch}`;
+    throw new EngineError("engine_failure", `no ONNX Runtime for ${platform}`, { cause });
   }
 }
 
-/** The environment that sessions and tensors live in. */
-export function openRuntime(options: RuntimeOptions): Runtime {
-  library ??= openLibrary();
-  return new Runtime(library, options);
+/** A native tensor. Whoever makes it disposes of it, once no run uses it. */
+export class Tensor implements Disposable {
+  readonly type: ElementType;
+  readonly dims: readonly number[];
+  readonly handle: Pointer;
+  /** What it lies over, if on our side: held here so that the collector leaves it. */
+  readonly data: ArrayBufferView | undefined;
+  readonly #release: () => void;
+
+  constructor(spec: TensorSpec, handle: Pointer, release: () => void, data?: ArrayBufferView) {
+    this.type = spec.type;
+    this.dims = spec.dims;
+    this.handle = handle;
+    this.data = data;
+    this.#release = release;
+  }
+
+  [Symbol.dispose](): void {
+    this.#release();
+  }
 }
 
+/** A loaded graph; only a Runtime can use it. */
+export type GraphHandle = Pointer & { readonly brand?: "graph" };
+
+/** The environment that graphs and tensors live in. Close it after them. */
 export class Runtime {
-  readonly device: RuntimeOptions["device"];
-  readonly #api: Record<FunctionName, Native>;
+  readonly #functions: Library["functions"];
   readonly #env: Pointer;
   readonly #memory: Pointer;
   readonly #allocator: Pointer;
 
-  constructor(api: Record<FunctionName, Native>, options: RuntimeOptions) {
+  constructor() {
     const FATAL = 4; // the runtime's own log stays silent: its errors come back as statuses
     const ARENA = 1;
-    const DEFAULT = 0;
-    this.device = options.device;
-    this.#api = api;
-    this.#env = this.create("CreateEnv", FATAL, "glimpse");
-    this.#memory = this.create("CreateCpuMemoryInfo", ARENA, DEFAULT);
-    this.#allocator = this.create("GetAllocatorWithDefaultOptions");
+    const DEFAULT_MEMORY = 0;
+    library ??= openLibrary();
+    this.#functions = library.functions;
+    this.#env = this.#create("CreateEnv", FATAL, "glimpse");
+    this.#memory = this.#create("CreateCpuMemoryInfo", ARENA, DEFAULT_MEMORY);
+    this.#allocator = this.#create("GetAllocatorWithDefaultOptions"); // not ours to release
   }
 
-  /** A tensor over `data`, which stays shared: writing into it changes the tensor. */
-  tensor(data: TensorData, dims: readonly number[]): Tensor {
-    const type: ElementType = data instanceof Float32Array ? "float32" : "int32";
-    if (data.length !== product(dims))
-      throw new EngineError("engine_failure", `${data.length} elements do not fill [${dims}]`);
+  /** A tensor over `data`, which stays shared: writing into one changes the other. */
+  tensor(data: Float32Array | Int32Array, dims: readonly number[]): Tensor {
+    const type = data instanceof Float32Array ? "float32" : "int32";
+    const size = dims.reduce((product, dim) => product * dim, 1);
+    if (data.length !== size) {
+      throw new EngineError(
+        "engine_failure",
+        `${data.length} elements for ${describe({ type, dims })}`,
+      );
+    }
     void data.buffer; // moves a small array off the JavaScript heap, where it would not stay in place
-    const handle = this.create(
-      "CreateTensorWithDataAsOrtValue",
-      this.#memory,
-      data,
-      data.byteLength,
-      ...shape(dims),
-      ELEMENT_CODES[type],
-    );
-    return new Tensor(this, handle, type, dims, data);
+    const at = [data, data.byteLength, ...nativeDims(dims), ELEMENT_CODES[type]];
+    const handle = this.#create("CreateTensorWithDataAsOrtValue", this.#memory, ...at);
+    return new Tensor({ type, dims }, handle, () => this.#call("ReleaseValue", handle), data);
   }
 
   /** An uninitialised tensor in the device's memory. */
   allocate(type: ElementType, dims: readonly number[]): Tensor {
-    const handle = this.create(
-      "CreateTensorAsOrtValue",
-      this.#allocator,
-      ...shape(dims),
-      ELEMENT_CODES[type],
-    );
-    return new Tensor(this, handle, type, dims);
+    const shape = [...nativeDims(dims), ELEMENT_CODES[type]];
+    const handle = this.#create("CreateTensorAsOrtValue", this.#allocator, ...shape);
+    return new Tensor({ type, dims }, handle, () => this.#call("ReleaseValue", handle));
   }
 
-  /** Loads a graph with the weights it points to; `name` names it in errors. */
-  async load(name: string, path: string, { threads }: SessionOptions): Promise<Session> {
-    const options = this.create("CreateSessionOptions");
+  /** Loads a graph and the weights it points to. `threads` work inside one operator, the calling one included. */
+  async loadGraph(path: string, threads: number): Promise<GraphHandle> {
+    const options = this.#create("CreateSessionOptions");
     try {
-      this.check(this.call("SetIntraOpNumThreads", options, threads));
+      this.#check("SetIntraOpNumThreads", this.#call("SetIntraOpNumThreads", options, threads));
       const out: [Pointer | null] = [null];
-      const status = await this.callAsync("CreateSession", this.#env, path, options, out);
-      this.check(status, `the ${name} graph could not be loaded`);
-      return new Session(this, name, out[0]!, this.#allocator);
+      const args = [this.#env, path, options, out];
+      this.#check("CreateSession", await this.#callAsync("CreateSession", ...args));
+      return out[0]!;
     } finally {
-      this.call("ReleaseSessionOptions", options);
+      this.#call("ReleaseSessionOptions", options);
     }
   }
 
-  close(): void {
-    this.call("ReleaseMemoryInfo", this.#memory);
-    this.call("ReleaseEnv", this.#env);
-  }
-
-  call(name: FunctionName, ...args: unknown[]): unknown {
-    return this.#api[name](...args);
-  }
-
-  callAsync(name: FunctionName, ...args: unknown[]): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#api[name].async(...args, (error: unknown, result: unknown) =>
-        error ? reject(error) : resolve(result),
-      );
-    });
-  }
-
-  /** Calls a function whose last parameter receives a new handle. */
-  create(name: FunctionName, ...args: unknown[]): Pointer {
-    const out: [Pointer | null] = [null];
-    this.check(this.call(name, ...args, out), `ONNX Runtime failed in ${name}`);
-    return out[0]!;
-  }
-
-  /** Calls a function whose last parameter receives a number. */
-  number(name: FunctionName, ...args: unknown[]): number {
-    const out = [0];
-    this.check(this.call(name, ...args, out), `ONNX Runtime failed in ${name}`);
-    return Number(out[0]);
-  }
-
-  check(status: unknown, message = "ONNX Runtime failed"): void {
-    if (status === null) return;
-    const cause = new Error(this.call("GetErrorMessage", status) as string);
-    this.call("ReleaseStatus", status);
-    throw new EngineError("engine_failure", message, { cause });
-  }
-}
-
-/** A native tensor. Whoever makes it closes it, after the runs that use it. */
-export class Tensor {
-  readonly handle: Pointer;
-  readonly type: ElementType;
-  readonly dims: readonly number[];
-  readonly #runtime: Runtime;
-  /** Held so that the collector leaves it to the native side. */
-  readonly data: TensorData | undefined;
-
-  constructor(
-    runtime: Runtime,
-    handle: Pointer,
-    type: ElementType,
-    dims: readonly number[],
-    data?: TensorData,
-  ) {
-    this.#runtime = runtime;
-    this.handle = handle;
-    this.type = type;
-    this.dims = dims;
-    this.data = data;
-  }
-
-  [Symbol.dispose](): void {
-    this.#runtime.call("ReleaseValue", this.handle);
-  }
-}
-
-/** A loaded graph. */
-export class Session {
-  readonly name: string;
-  readonly inputs: ReadonlyMap<string, TensorSpec>;
-  readonly outputs: ReadonlyMap<string, TensorSpec>;
-  readonly #runtime: Runtime;
-  readonly #handle: Pointer;
-  readonly #running = new Set<Promise<unknown>>();
-
-  constructor(runtime: Runtime, name: string, handle: Pointer, allocator: Pointer) {
-    this.#runtime = runtime;
-    this.name = name;
-    this.#handle = handle;
-    this.inputs = this.#specs(allocator, "Input");
-    this.outputs = this.#specs(allocator, "Output");
-  }
-
-  /**
-   * Runs the graph on another thread. Outputs are written into the given tensors; one tensor may be input and output at
-   * once, where an operator works in place. Tensors must stay open until this resolves.
-   */
-  async run(inputs: NamedTensors, outputs: NamedTensors): Promise<void> {
-    validate(this.name, "input", inputs, this.inputs);
-    validate(this.name, "output", outputs, this.outputs);
-    const names = [Object.keys(inputs), Object.keys(outputs)] as const;
-    const handles = [inputs, outputs].map((named) =>
-      Object.values(named).map((tensor) => tensor.handle),
-    );
-    const run = this.#runtime.callAsync(
-      "Run",
-      ...[this.#handle, null],
-      ...[names[0], handles[0], names[0].length],
-      ...[names[1], names[1].length, handles[1]],
-    );
-    this.#running.add(run);
-    const status = await run.finally(() => this.#running.delete(run));
-    this.#runtime.check(status, `the ${this.name} graph failed on ${describe(inputs)}`);
-  }
-
-  /** Waits for what is running. */
-  async close(): Promise<void> {
-    await Promise.allSettled(this.#running);
-    this.#runtime.call("ReleaseSession", this.#handle);
-  }
-
-  #specs(allocator: Pointer, kind: "Input" | "Output"): Map<string, TensorSpec> {
-    const count = this.#runtime.number(`SessionGet${kind}Count`, this.#handle);
+  /** The names, types and dimensions that a graph declares. */
+  specs(graph: GraphHandle, kind: "Input" | "Output"): Map<string, TensorSpec> {
+    const count = this.#number(`SessionGet${kind}Count`, graph);
+    const indexes = Array.from({ length: count }, (_, index) => index);
     return new Map(
-      Array.from({ length: count }, (_, i) => {
-        const text = this.#runtime.create(`SessionGet${kind}Name`, this.#handle, i, allocator);
-        const name = koffi.decode.string(text);
-        this.#runtime.check(this.#runtime.call("AllocatorFree", allocator, text));
-        return [
-          name,
-          this.#spec(this.#runtime.create(`SessionGet${kind}TypeInfo`, this.#handle, i)),
-        ];
+      indexes.map((index) => {
+        const text = this.#create(`SessionGet${kind}Name`, graph, index, this.#allocator);
+        const name: string = koffi.decode.string(text);
+        this.#check("AllocatorFree", this.#call("AllocatorFree", this.#allocator, text));
+        return [name, this.#spec(this.#create(`SessionGet${kind}TypeInfo`, graph, index))];
       }),
     );
   }
 
+  /** Runs a graph on another thread; outputs are written into the given tensors. */
+  async run(
+    graph: GraphHandle,
+    inputs: Record<string, Tensor>,
+    outputs: Record<string, Tensor>,
+  ): Promise<void> {
+    const handles = (tensors: Record<string, Tensor>) =>
+      Object.values(tensors).map((tensor) => tensor.handle);
+    const given = [Object.keys(inputs), handles(inputs), Object.keys(inputs).length];
+    const wanted = [Object.keys(outputs), Object.keys(outputs).length, handles(outputs)];
+    this.#check("Run", await this.#callAsync("Run", graph, null, ...given, ...wanted));
+  }
+
+  releaseGraph(graph: GraphHandle): void {
+    this.#call("ReleaseSession", graph);
+  }
+
+  close(): void {
+    this.#call("ReleaseMemoryInfo", this.#memory);
+    this.#call("ReleaseEnv", this.#env);
+  }
+
   #spec(info: Pointer): TensorSpec {
-    const tensor = this.#runtime.create("CastTypeInfoToTensorInfo", info);
-    const code = this.#runtime.number("GetTensorElementType", tensor);
-    const dims = new BigInt64Array(this.#runtime.number("GetDimensionsCount", tensor));
-    this.#runtime.check(this.#runtime.call("GetDimensions", tensor, dims, dims.length));
-    this.#runtime.call("ReleaseTypeInfo", info);
-    const type = (Object.keys(ELEMENT_CODES) as ElementType[]).find(
-      (name) => ELEMENT_CODES[name] === code,
-    );
-    if (type === undefined)
-      throw new EngineError("engine_failure", `the ${this.name} graph has tensors of type ${code}`);
-    return { type, dims: Array.from(dims, Number) };
+    try {
+      const tensor = this.#create("CastTypeInfoToTensorInfo", info); // a view of info
+      const code = this.#number("GetTensorElementType", tensor);
+      const dims = new BigInt64Array(this.#number("GetDimensionsCount", tensor));
+      this.#check("GetDimensions", this.#call("GetDimensions", tensor, dims, dims.length));
+      const types = Object.keys(ELEMENT_CODES) as ElementType[];
+      const type = types.find((name) => ELEMENT_CODES[name] === code);
+      if (!type) throw new EngineError("engine_failure", `a graph has elements of type ${code}`);
+      return { type, dims: Array.from(dims, Number) };
+    } finally {
+      this.#call("ReleaseTypeInfo", info);
+    }
+  }
+
+  #call(name: FunctionName, ...args: unknown[]): unknown {
+    return this.#functions[name](...args);
+  }
+
+  #callAsync(name: FunctionName, ...args: unknown[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const done = (error: Error | null, result: unknown) =>
+        error ? reject(error) : resolve(result);
+      this.#functions[name].async(...args, done);
+    });
+  }
+
+  /** Calls a function whose last parameter receives a handle. */
+  #create(name: FunctionName, ...args: unknown[]): Pointer {
+    const out: [Pointer | null] = [null];
+    this.#check(name, this.#call(name, ...args, out));
+    return out[0]!;
+  }
+
+  /** Calls a function whose last parameter receives a number. */
+  #number(name: FunctionName, ...args: unknown[]): number {
+    const out: [number | bigint] = [0];
+    this.#check(name, this.#call(name, ...args, out));
+    return Number(out[0]);
+  }
+
+  /** The runtime's own words stay in the cause: they are for a log, not for a user. */
+  #check(name: FunctionName, status: unknown): void {
+    if (status === null) return;
+    const cause = new Error(String(this.#call("GetErrorMessage", status)));
+    this.#call("ReleaseStatus", status);
+    throw new EngineError("engine_failure", `ONNX Runtime failed in ${name}`, { cause });
   }
 }
 
-/** Names, types and dimensions against what the graph declares. The message carries shapes, never data. */
-function validate(
-  graph: string,
-  kind: string,
-  given: NamedTensors,
-  declared: ReadonlyMap<string, TensorSpec>,
-): void {
-  const missing = [...declared.keys()].filter((name) => !(name in given));
-  const unknown = Object.keys(given).filter((name) => !declared.has(name));
-  const wrong = Object.entries(given).filter(([name, { type, dims }]) => {
-    const spec = declared.get(name);
-    const fits = (size: number, i: number) => spec?.dims[i] === -1 || spec?.dims[i] === size;
-    return spec && !(type === spec.type && dims.length === spec.dims.length && dims.every(fits));
-  });
-  const problems = [
-    ...missing.map((name) => `${name} is missing`),
-    ...unknown.map((name) => `${name} is unknown`),
-    ...wrong.map(
-      ([name, tensor]) =>
-        `${describe({ [name]: tensor })} is not ${describe({ [name]: declared.get(name)! })}`,
-    ),
-  ];
-  if (problems.length > 0)
-    throw new EngineError(
-      "engine_failure",
-      `bad ${kind}s of the ${graph} graph: ${problems.join("; ")}`,
-    );
+export function describe({ type, dims }: TensorSpec): string {
+  return `${type}[${dims.join(", ")}]`;
 }
 
-function describe(tensors: Record<string, { type: ElementType; dims: readonly number[] }>): string {
-  return Object.entries(tensors)
-    .map(([name, { type, dims }]) => `${name} ${type}[${dims}]`)
-    .join(", ");
-}
-
-function product(dims: readonly number[]): number {
-  return dims.reduce((size, dim) => size * dim, 1);
-}
-
-function shape(dims: readonly number[]): [BigInt64Array, number] {
+function nativeDims(dims: readonly number[]): [BigInt64Array, number] {
   return [BigInt64Array.from(dims, BigInt), dims.length];
 }
