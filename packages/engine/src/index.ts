@@ -1,3 +1,4 @@
+export { Engine, type EngineOptions } from "./engine.ts";
 export * from "./errors.ts";
 export * from "./types.ts";
 export * from "./manifest.ts";
