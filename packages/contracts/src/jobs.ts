@@ -28,7 +28,7 @@ export const versionName = z
 
 export const metadata = z
   .record(z.string().min(1).max(64), z.string().max(512))
-  .refine((entries) => Object.keys(entries).length <= 16, "at most 16 entries")
+  .refine((entries) => Object.keys(entries).length <= 16, "must have at most 16 entries")
   .meta({ description: "Up to 16 strings that come back with the job" });
 export type Metadata = z.infer<typeof metadata>;
 

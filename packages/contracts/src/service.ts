@@ -1,5 +1,6 @@
 /** The service about itself. */
 import { z } from "zod";
+import { loopDelay, workerBeat } from "./work.ts";
 
 export const models = z
   .object({
@@ -14,27 +15,14 @@ export const models = z
   })
   .meta({ id: "Models" });
 
-const delay = z
-  .object({ p50: z.number(), p99: z.number(), max: z.number() })
-  .meta({ description: "Over the last ten seconds" });
-
 export const health = z
-  .object({ status: z.literal("ok"), event_loop_delay_ms: delay })
+  .object({ status: z.literal("ok"), event_loop_delay_ms: loopDelay })
   .meta({ id: "Health" });
 
 export const readiness = z
   .object({
     ready: z.boolean(),
     missing: z.array(z.enum(["redis", "worker"])),
-    workers: z.array(
-      z.object({
-        id: z.string(),
-        model: z.string(),
-        version: z.string(),
-        slots: z.int(),
-        running: z.int(),
-        event_loop_delay_ms: delay,
-      }),
-    ),
+    workers: z.array(workerBeat),
   })
   .meta({ id: "Readiness" });

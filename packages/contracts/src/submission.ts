@@ -4,13 +4,22 @@ import { metadata } from "./jobs.ts";
 
 const maxTextLength = 1_000_000;
 
+/** The code with which the API answers when this check fails. */
+const badPrompt = { params: { code: "invalid_prompt" } };
+
 /** Any text that survives UTF-8: no lone surrogates, no NUL. */
 const text = z
   .string()
-  .max(maxTextLength, `at most ${maxTextLength} characters`)
-  .refine((value) => value.isWellFormed() && !value.includes("\0"), "not valid Unicode text");
+  .max(maxTextLength)
+  .refine((value) => value.isWellFormed() && !value.includes("\0"), {
+    ...badPrompt,
+    message: "must be valid Unicode text",
+  });
 
-const nonBlank = text.refine((value) => value.trim() !== "", "must not be empty");
+const nonBlank = text.refine((value) => value.trim() !== "", {
+  ...badPrompt,
+  message: "must not be empty",
+});
 
 /** The bytes of a URL are judged where they are fetched or decoded; here only that it is a string. */
 const imageUrl = z.string().min(1).meta({ description: "A data URL or an https URL" });
@@ -65,11 +74,10 @@ export const submission = z
     metadata: metadata.optional(),
   })
   .refine((body) => (body.prompt === undefined) !== (body.messages === undefined), {
-    message: "give either prompt or messages",
-    path: ["prompt"],
+    message: "must have either prompt or messages",
   })
   .refine((body) => body.messages === undefined || body.messages.at(-1)?.role === "user", {
-    message: "the last message must be the user's",
+    message: "must end with a message of the user",
     path: ["messages"],
   })
   .meta({ id: "Submission" });

@@ -29,6 +29,10 @@ export type JobInput = z.infer<typeof jobInput>;
 export type InputMessage = JobInput["messages"][number];
 export type InputPart = z.infer<typeof inputPart>;
 
+export const loopDelay = z
+  .object({ p50: z.number(), p99: z.number(), max: z.number() })
+  .meta({ description: "How late the process's event loop was over the last ten seconds" });
+
 /** What a live worker says of itself every few seconds. */
 export const workerBeat = z.looseObject({
   id: z.string(),
@@ -36,6 +40,6 @@ export const workerBeat = z.looseObject({
   version: z.string(),
   slots: z.int(),
   running: z.int(),
-  event_loop_delay_ms: z.object({ p50: z.number(), p99: z.number(), max: z.number() }),
+  event_loop_delay_ms: loopDelay,
 });
 export type WorkerBeat = z.infer<typeof workerBeat>;

@@ -1,5 +1,4 @@
 /** Pictures by the SHA-256 of their bytes. A small interface, so that other stores can stand behind it. */
-import { webcrypto } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Keys } from "./keys.ts";
 
@@ -9,11 +8,6 @@ export type Blobs = {
   /** The bytes, or null when they are gone. */
   get(digest: string): Promise<Uint8Array | null>;
 };
-
-/** SHA-256 in hex, computed off the event loop. */
-export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return Buffer.from(await webcrypto.subtle.digest("SHA-256", bytes)).toString("hex");
-}
 
 /**
  * Blobs in Redis. `redis` is asked whether a blob is there already and so notices at once when Redis does not answer;

@@ -1,4 +1,4 @@
-export { createRedisBlobs, digestOf } from "./blobs.ts";
+export { createRedisBlobs } from "./blobs.ts";
 export type { Blobs } from "./blobs.ts";
 export { createKeys } from "./keys.ts";
 export type { Keys } from "./keys.ts";

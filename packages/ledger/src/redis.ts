@@ -13,6 +13,13 @@ const profiles = {
     commandTimeout: 1_000,
     connectTimeout: 2_000,
   },
+  /** For megabytes on behalf of those who must answer now. */
+  bulk: {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    commandTimeout: 10_000,
+    connectTimeout: 2_000,
+  },
   /** For those who must get through: commands wait for Redis to return; a silent dead socket is noticed in 15 s. */
   patient: {
     maxRetriesPerRequest: null,

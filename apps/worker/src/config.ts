@@ -1,0 +1,34 @@
+/** The worker's environment, read once. */
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { count, parseEnvironment, servedModel, sharedEnvironment } from "@glimpse/contracts";
+import { z } from "zod";
+
+const environment = sharedEnvironment.extend({
+  DATA_DIR: z.string().min(1).default(".glimpse"),
+  /** Threads of one engine; all cores by default. */
+  THREADS: count(availableParallelism()),
+  /** How long running jobs may go on after a request to stop. */
+  GRACE_MS: count(25_000),
+});
+
+export type Config = ReturnType<typeof readConfig>;
+
+/** Throws with one line a variable that is wrong. */
+export function readConfig(env: Record<string, string | undefined> = process.env) {
+  const parsed = parseEnvironment(environment, env);
+  return {
+    redisUrl: parsed.REDIS_URL,
+    keyPrefix: parsed.KEY_PREFIX,
+    shard: parsed.SHARD,
+    served: servedModel(parsed),
+    retentionS: parsed.RETENTION_S,
+    logLevel: parsed.LOG_LEVEL,
+    modelDir: parsed.MODEL_DIR,
+    /** Where converted models are kept. */
+    cacheDir: join(parsed.DATA_DIR, "models"),
+    threads: parsed.THREADS,
+    maxImagePixels: parsed.MAX_IMAGE_PIXELS,
+    graceMs: parsed.GRACE_MS,
+  };
+}

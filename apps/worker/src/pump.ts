@@ -1,0 +1,104 @@
+/**
+ * BullMQ's Worker with another way of fetching: as many jobs at once as there are free slots, in one write to the socket,
+ * where the original asks for one after the other. Knows slots and locks; knows neither the ledger nor the engine.
+ * Leans on BullMQ's protected `lockManager`, `running` and `mainLoopRunning`: its version is pinned, pump.test.ts holds it to this.
+ */
+import type { Job, Processor, WorkerOptions } from "bullmq";
+import { Worker } from "bullmq";
+
+export type PumpOptions = WorkerOptions & {
+  /** The slots. */
+  concurrency: number;
+  /** Told of a job that has stalled too often, before BullMQ fails it: it will not be processed again. */
+  onPoisoned: (job: Job) => Promise<void>;
+};
+
+/** How long to wait after an error of Redis before asking again. */
+const errorDelayMs = 1_000;
+
+export class Pump extends Worker {
+  readonly #inFlight = new Set<Promise<void>>();
+  readonly #onPoisoned: PumpOptions["onPoisoned"];
+  #tokens = 0;
+
+  constructor(name: string, processor: Processor, { onPoisoned, ...options }: PumpOptions) {
+    super(name, processor, { ...options, autorun: false });
+    this.#onPoisoned = onPoisoned;
+  }
+
+  /** How many slots are taken. */
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Takes jobs until the pump is closed. Without the two timers started here, jobs fetched by hand lose their locks. */
+  override async run(): Promise<void> {
+    if (this.running) throw new Error("The pump is running already.");
+    this.running = true;
+    try {
+      await this.startStalledCheckTimer();
+      this.lockManager.start();
+      // close() interrupts the blocking fetch and waits for this promise.
+      this.mainLoopRunning = this.#pump();
+      await this.mainLoopRunning;
+    } finally {
+      this.running = false;
+    }
+  }
+
+  async #pump(): Promise<void> {
+    let burst = 1;
+    while (!this.closing) {
+      const free = this.concurrency - this.#inFlight.size;
+      if (free === 0) {
+        await Promise.race(this.#inFlight);
+        continue;
+      }
+      const asked = Math.min(free, burst);
+      const fetches = Array.from({ length: asked }, () => this.#take({ block: false }));
+      const taken = (await Promise.all(fetches)).filter(Boolean).length;
+      if (taken === asked) {
+        burst = Math.min(this.concurrency, burst * 4);
+        continue;
+      }
+      burst = 1;
+      // Never more than one blocking fetch: of several, all but the first return at once and spin.
+      if (taken === 0 && !this.closing) await this.#take({ block: true });
+    }
+    await Promise.all(this.#inFlight);
+  }
+
+  /** Fetches one job and begins it. False when there was none. */
+  async #take(options: { block: boolean }): Promise<boolean> {
+    const token = `${this.id}:${this.#tokens++}`;
+    try {
+      const job = await this.getNextJob(token, options);
+      if (job === undefined) return false;
+      const work: Promise<void> = this.#work(job, token).finally(() => this.#inFlight.delete(work));
+      this.#inFlight.add(work);
+      return true;
+    } catch (error) {
+      this.emit("error", error as Error);
+      await this.delay(errorDelayMs);
+      return false;
+    }
+  }
+
+  /** Processes the job, and those that BullMQ hands over when one is done. Never rejects. */
+  async #work(first: Job, token: string): Promise<void> {
+    let job: Job | void = first;
+    try {
+      while (job) {
+        // BullMQ 6 hands a poisoned job out like any other; processJob then fails it without running it.
+        if (job.deferredFailure) await this.#onPoisoned(job);
+        job = await this.processJob(
+          job,
+          token,
+          () => !this.closing && this.#inFlight.size <= this.concurrency,
+        );
+      }
+    } catch (error) {
+      this.emit("error", error as Error);
+    }
+  }
+}
