@@ -1,0 +1,174 @@
+/** The routes. Knows HTTP and what the other files do; knows neither Redis nor BullMQ nor the environment. */
+import { fileURLToPath } from "node:url";
+import type { Job } from "@glimpse/contracts";
+import { isTerminal, jobId } from "@glimpse/contracts";
+import type { LoopDelay } from "@glimpse/telemetry";
+import { serveStatic } from "@hono/node-server/serve-static";
+import type { Context } from "hono";
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { z } from "zod";
+import type { AcceptDeps } from "./accept.ts";
+import { createAccept } from "./accept.ts";
+import { ApiError } from "./api-error.ts";
+import type { Limits } from "./config.ts";
+import type { AppEnv } from "./errors.ts";
+import { createErrorHandler } from "./errors.ts";
+import type { FollowDeps } from "./follow.ts";
+import { follow, waitForEnd } from "./follow.ts";
+import { listModels, readReadiness } from "./health.ts";
+import { openApiDocument } from "./openapi.ts";
+import { sseResponse } from "./sse.ts";
+import { validate } from "./validate.ts";
+
+export type AppDeps = AcceptDeps &
+  FollowDeps & {
+    limits: Limits;
+    /** Aborts when the process is about to stop: long answers end, and their clients come back elsewhere. */
+    closing: AbortSignal;
+    loopDelay: () => LoopDelay;
+  };
+
+const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
+const waitQuery = (fallbackS: number) =>
+  z.object({ wait: z.coerce.number().min(0).default(fallbackS) });
+const afterQuery = z.object({ after: z.coerce.number().int().min(-1) });
+const maxWaitS = 60;
+
+export function createApp(deps: AppDeps): Hono<AppEnv> {
+  const { ledger, queues, served, limits, log, closing } = deps;
+  const accept = createAccept(deps);
+  const app = new Hono<AppEnv>();
+
+  app.use(requestId());
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: {
+        defaultSrc: ["'self'"],
+        imgSrc: ["'self'", "data:", "blob:"],
+        objectSrc: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+      strictTransportSecurity: false,
+    }),
+  );
+  app.onError(createErrorHandler(log));
+  app.notFound((c) => {
+    throw new ApiError("not_found", `There is nothing at ${c.req.path}.`);
+  });
+
+  const limitBody = bodyLimit({
+    maxSize: limits.bodyBytes,
+    onError: () => {
+      throw new ApiError("body_too_large", `The body has more than ${limits.bodyBytes} bytes.`);
+    },
+  });
+
+  app.post("/v1/jobs", limitBody, async (c) => {
+    return accepted(c, await existing(await submit(c)));
+  });
+
+  app.post("/v1/infer", limitBody, async (c) => {
+    const waitMs = readWaitMs(c, 30);
+    const id = await submit(c);
+    const job = await waitForEnd(deps, id, waitMs, untilGone(c));
+    if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
+    return isTerminal(job.state) ? c.json(job) : accepted(c, job);
+  });
+
+  app.get("/v1/jobs/:id", async (c) => {
+    const waitMs = readWaitMs(c, 0);
+    const job = await waitForEnd(deps, readJobId(c), waitMs, untilGone(c));
+    if (job === null) throw noSuchJob();
+    // All that a job shows changes with its state or its attempt.
+    const etag = `"${job.state}-${job.attempt}"`;
+    c.header("ETag", etag);
+    c.header("Cache-Control", "no-cache");
+    return c.req.header("If-None-Match") === etag ? c.body(null, 304) : c.json(job);
+  });
+
+  app.get("/v1/jobs/:id/events", async (c) => {
+    const after = readAfter(c);
+    const job = await existing(readJobId(c));
+    // A browser comes back after the end; 204 is how it is told that there is no more.
+    if (isTerminal(job.state) && (await ledger.readLog(job.id, after)).length === 0)
+      return c.body(null, 204);
+    const events = follow(deps, job.id, after, untilGone(c));
+    return sseResponse(events, (error) =>
+      log.warn({ error, job: job.id }, "event stream broke off"),
+    );
+  });
+
+  app.post("/v1/jobs/:id/cancel", async (c) => {
+    const id = readJobId(c);
+    if (!(await ledger.cancel(id))) throw noSuchJob();
+    const job = await existing(id);
+    // If it stays in the queue, the worker that takes it sees that it has ended.
+    await queues
+      .remove({ id, version: job.version })
+      .catch((error: unknown) => log.warn({ error, job: id }, "not removed from the queue"));
+    return c.json(job);
+  });
+
+  app.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
+  app.get("/healthz", (c) => c.json({ status: "ok", event_loop_delay_ms: deps.loopDelay() }));
+  app.get("/ready", async (c) => {
+    const readiness = await readReadiness(ledger, served);
+    return c.json(readiness, readiness.ready ? 200 : 503);
+  });
+  app.get("/openapi.json", (c) => c.json(openApiDocument));
+  for (const { path } of [...app.routes].filter(({ method }) => method !== "ALL")) {
+    app.all(path, (c) => {
+      throw new ApiError(
+        "method_not_allowed",
+        `${c.req.method} is not possible here; see /openapi.json.`,
+      );
+    });
+  }
+  app.get("*", serveStatic({ root: publicFolder }));
+
+  async function submit(c: Context<AppEnv>): Promise<string> {
+    const bytes = new Uint8Array(await c.req.arrayBuffer());
+    return accept(bytes, c.req.header("Content-Type") ?? "");
+  }
+
+  async function existing(id: string): Promise<Job> {
+    const job = await ledger.read(id);
+    if (job === null) throw noSuchJob();
+    return job;
+  }
+
+  function untilGone(c: Context<AppEnv>): AbortSignal {
+    return AbortSignal.any([c.req.raw.signal, closing]);
+  }
+
+  return app;
+}
+
+function accepted(c: Context<AppEnv>, job: Job): Response {
+  c.header("Location", job.links.self);
+  return c.json(job, 202);
+}
+
+/** An id that cannot be one is like one that is not there. */
+function readJobId(c: Context<AppEnv>): string {
+  const id = jobId.safeParse(c.req.param("id"));
+  if (!id.success) throw noSuchJob();
+  return id.data;
+}
+
+function noSuchJob(): ApiError {
+  return new ApiError("job_not_found", "There is no such job.");
+}
+
+function readWaitMs(c: Context<AppEnv>, fallbackS: number): number {
+  const { wait } = validate(waitQuery(fallbackS), c.req.query());
+  return Math.min(wait, maxWaitS) * 1_000;
+}
+
+function readAfter(c: Context<AppEnv>): number {
+  const after = c.req.header("Last-Event-ID") ?? c.req.query("after") ?? "-1";
+  return validate(afterQuery, { after }).after;
+}

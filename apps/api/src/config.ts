@@ -1,0 +1,56 @@
+/** The API's environment, read once. */
+import { count, parseEnvironment, servedModel, sharedEnvironment } from "@glimpse/contracts";
+import ipaddr from "ipaddr.js";
+import { z } from "zod";
+
+const environment = sharedEnvironment.extend({
+  PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
+  HOST: z.string().min(1).default("127.0.0.1"),
+  /** The only way to say "no authentication" on an address that others can reach. */
+  AUTH: z.literal("none").optional(),
+  MAX_BODY_BYTES: count(32 * 1024 * 1024),
+  MAX_IMAGE_BYTES: count(20 * 1024 * 1024),
+  MAX_IMAGES: count(16),
+  IMAGE_FETCH_TIMEOUT_MS: count(10_000),
+  DRAIN_MS: count(10_000),
+});
+
+export type Config = ReturnType<typeof readConfig>;
+
+export type Limits = { bodyBytes: number; imageBytes: number; imagePixels: number; images: number };
+
+/** Throws with one line a variable that is wrong, and when the address needs authentication that there is not. */
+export function readConfig(env: Record<string, string | undefined> = process.env) {
+  const parsed = parseEnvironment(environment, env);
+  if (!isLoopback(parsed.HOST) && parsed.AUTH !== "none") {
+    throw new Error(
+      `HOST=${parsed.HOST} can be reached by others and there is no authentication. ` +
+        "Listen on 127.0.0.1, or say that you mean it: AUTH=none.",
+    );
+  }
+  const limits: Limits = {
+    bodyBytes: parsed.MAX_BODY_BYTES,
+    imageBytes: parsed.MAX_IMAGE_BYTES,
+    imagePixels: parsed.MAX_IMAGE_PIXELS,
+    images: parsed.MAX_IMAGES,
+  };
+  return {
+    host: parsed.HOST,
+    port: parsed.PORT,
+    redisUrl: parsed.REDIS_URL,
+    keyPrefix: parsed.KEY_PREFIX,
+    shard: parsed.SHARD,
+    served: servedModel(parsed),
+    retentionS: parsed.RETENTION_S,
+    logLevel: parsed.LOG_LEVEL,
+    imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
+    drainMs: parsed.DRAIN_MS,
+    limits,
+  };
+}
+
+function isLoopback(host: string): boolean {
+  if (host === "localhost") return true;
+  const address = host.replace(/^\[|\]$/g, "");
+  return ipaddr.isValid(address) && ipaddr.process(address).range() === "loopback";
+}

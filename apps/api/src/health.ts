@@ -1,0 +1,31 @@
+/** What the service says about itself. */
+import type { WorkerBeat, models, readiness } from "@glimpse/contracts";
+import type { Ledger } from "@glimpse/ledger";
+import { isRedisUnavailable } from "@glimpse/ledger";
+import type { z } from "zod";
+
+type Served = { model: string; version: string };
+
+/** Ready means that a job submitted now will be run. */
+export async function readReadiness(
+  ledger: Ledger,
+  served: Served,
+): Promise<z.infer<typeof readiness>> {
+  let workers: WorkerBeat[];
+  try {
+    workers = await ledger.workers();
+  } catch (error) {
+    if (!isRedisUnavailable(error)) throw error;
+    return { ready: false, missing: ["redis", "worker"], workers: [] };
+  }
+  const served_by = workers.some(({ version }) => version === served.version);
+  return { ready: served_by, missing: served_by ? [] : ["worker"], workers };
+}
+
+/** The models that jobs may name, with who runs them just now. */
+export async function listModels(ledger: Ledger, served: Served): Promise<z.infer<typeof models>> {
+  const workers = (await ledger.workers()).filter(({ version }) => version === served.version);
+  const slots = workers.reduce((sum, worker) => sum + worker.slots, 0);
+  const versions = [{ id: served.version, workers: workers.length, slots }];
+  return { object: "list", data: [{ id: served.model, object: "model", versions }] };
+}

@@ -1,0 +1,87 @@
+/** The process: opens connections, listens, and on a signal ends everything in order. */
+import {
+  createKeys,
+  createLedger,
+  createQueues,
+  createRedisBlobs,
+  connectRedis,
+  Subscriber,
+} from "@glimpse/ledger";
+import { createLogger, watchLoopDelay } from "@glimpse/telemetry";
+import type { HttpBindings } from "@hono/node-server";
+import { createAdaptorServer } from "@hono/node-server";
+import { createApp } from "./app.ts";
+import { readConfig } from "./config.ts";
+import { createFetchImage } from "./fetch-image.ts";
+import { createParser } from "./parser.ts";
+
+const config = readConfig();
+const { limits, served, shard, retentionS } = config;
+const log = createLogger("api", config.logLevel);
+const connect = (profile: "failFast" | "bulk") =>
+  connectRedis(config.redisUrl, profile, (error) => log.warn({ error }, "redis connection"));
+
+const redis = connect("failFast");
+const bulk = connect("bulk");
+const listening = connect("failFast");
+const keys = createKeys(config.keyPrefix);
+const ledger = createLedger(redis, keys, { shard, retentionS });
+const queues = createQueues(redis, keys, { timeoutMs: 1_000 });
+const parser = createParser(limits);
+const loopDelay = watchLoopDelay();
+const closing = new AbortController();
+
+const app = createApp({
+  ledger,
+  queues,
+  blobs: createRedisBlobs(redis, bulk, keys, { shard, ttlS: retentionS }),
+  parser,
+  subscriber: new Subscriber(listening),
+  keys,
+  fetchImage: createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs }),
+  served,
+  limits,
+  log,
+  closing: closing.signal,
+  loopDelay: loopDelay.read,
+});
+
+const server = createAdaptorServer({
+  // A proxy's form of request (GET http://other/) is not for us.
+  fetch: (request, env) => {
+    const { incoming } = env as HttpBindings;
+    return incoming.url?.startsWith("/")
+      ? app.fetch(request, env)
+      : new Response(null, { status: 400 });
+  },
+  serverOptions: {
+    headersTimeout: 10_000,
+    requestTimeout: 120_000,
+    connectionsCheckingInterval: 5_000,
+  },
+});
+server.on("error", (error) => {
+  log.fatal({ error }, "cannot listen");
+  process.exit(1);
+});
+server.listen(config.port, config.host, () => {
+  log.info({ address: server.address(), ...served }, "ready");
+});
+
+/** Answers that are being made end first, and only then what they need. */
+async function stop(signal: string): Promise<void> {
+  log.info({ signal }, "stopping");
+  const closed = new Promise((resolve) => server.close(resolve));
+  closing.abort();
+  const limit = setTimeout(
+    () => "closeAllConnections" in server && server.closeAllConnections(),
+    config.drainMs,
+  );
+  await closed;
+  clearTimeout(limit);
+  loopDelay.stop();
+  await Promise.all([parser.close(), queues.close()]);
+  for (const connection of [redis, bulk, listening]) connection.disconnect();
+  log.info("stopped");
+}
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stop(signal));

@@ -1,0 +1,164 @@
+/** The OpenAPI document, from the contracts' schemas. */
+import { health, job, jobEvent, models, problem, readiness, submission } from "@glimpse/contracts";
+import { z } from "zod";
+
+const schemas = z.registry<{ id: string }>();
+for (const schema of [health, job, jobEvent, models, problem, readiness])
+  schemas.add(schema, { id: schema.meta()?.id ?? "" });
+const inputs = z.registry<{ id: string }>();
+inputs.add(submission, { id: "Submission" });
+
+const uri = (id: string) => `#/components/schemas/${id}`;
+const ref = (id: string) => ({ $ref: uri(id) });
+const json = (description: string, id: string) => ({
+  description,
+  content: { "application/json": { schema: ref(id) } },
+});
+const problems = {
+  default: {
+    description: "A refusal",
+    content: { "application/problem+json": { schema: ref("Problem") } },
+  },
+};
+const location = { Location: { schema: { type: "string" }, description: "Where the job is" } };
+
+const jobId = { name: "id", in: "path", required: true, schema: { type: "string" } };
+const wait = (fallback: number) => ({
+  name: "wait",
+  in: "query",
+  description: "Seconds to hold the answer until the job has ended",
+  schema: { type: "number", minimum: 0, maximum: 60, default: fallback },
+});
+const body = {
+  required: true,
+  content: {
+    "application/json": { schema: ref("Submission") },
+    "multipart/form-data": {
+      schema: {
+        type: "object",
+        required: ["prompt"],
+        properties: {
+          prompt: { type: "string" },
+          image: {
+            type: "array",
+            items: { type: "string", contentMediaType: "application/octet-stream" },
+          },
+          model: { type: "string" },
+          options: { type: "string", description: "JSON, as in Submission" },
+          metadata: { type: "string", description: "JSON, as in Submission" },
+        },
+      },
+    },
+  },
+};
+
+const paths = {
+  "/v1/jobs": {
+    post: {
+      operationId: "submitJob",
+      summary: "Submit a job",
+      requestBody: body,
+      responses: {
+        202: { ...json("The job is recorded and will be run", "Job"), headers: location },
+        ...problems,
+      },
+    },
+  },
+  "/v1/jobs/{id}": {
+    get: {
+      operationId: "getJob",
+      summary: "Read a job, or wait for its end",
+      parameters: [jobId, wait(0)],
+      responses: {
+        200: json("The job", "Job"),
+        304: { description: "It is as the client knows it" },
+        ...problems,
+      },
+    },
+  },
+  "/v1/jobs/{id}/events": {
+    get: {
+      operationId: "followJob",
+      summary: "Follow a job's events from any number on",
+      parameters: [
+        jobId,
+        {
+          name: "after",
+          in: "query",
+          description: "The last event the client has",
+          schema: { type: "integer", minimum: -1 },
+        },
+        {
+          name: "Last-Event-ID",
+          in: "header",
+          description: "The same, as browsers send it",
+          schema: { type: "integer" },
+        },
+      ],
+      responses: {
+        200: {
+          description: "Server-sent events; each one's data is a JobEvent",
+          content: { "text/event-stream": { schema: ref("JobEvent") } },
+        },
+        204: { description: "The job has ended and the client has everything" },
+        ...problems,
+      },
+    },
+  },
+  "/v1/jobs/{id}/cancel": {
+    post: {
+      operationId: "cancelJob",
+      summary: "Cancel a job; one that has ended stays as it is",
+      parameters: [jobId],
+      responses: { 200: json("The job", "Job"), ...problems },
+    },
+  },
+  "/v1/infer": {
+    post: {
+      operationId: "infer",
+      summary: "Submit a job and wait for its answer",
+      parameters: [wait(30)],
+      requestBody: body,
+      responses: {
+        200: json("The job has ended, in whatever state", "Job"),
+        202: { ...json("The wait ran out; the job goes on", "Job"), headers: location },
+        ...problems,
+      },
+    },
+  },
+  "/v1/models": {
+    get: {
+      operationId: "listModels",
+      responses: { 200: json("The models", "Models"), ...problems },
+    },
+  },
+  "/healthz": {
+    get: { operationId: "health", responses: { 200: json("The process is alive", "Health") } },
+  },
+  "/ready": {
+    get: {
+      operationId: "readiness",
+      responses: {
+        200: json("A job submitted now will be run", "Readiness"),
+        503: json("Something is missing", "Readiness"),
+      },
+    },
+  },
+};
+
+/** The document, built once. */
+export const openApiDocument = {
+  openapi: "3.1.0",
+  info: {
+    title: "Glimpse",
+    version: "1",
+    description: "Questions about pictures, answered through a queue.",
+  },
+  paths,
+  components: {
+    schemas: {
+      ...z.toJSONSchema(schemas, { uri, io: "output" }).schemas,
+      ...z.toJSONSchema(inputs, { uri, io: "input" }).schemas,
+    },
+  },
+};

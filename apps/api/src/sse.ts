@@ -1,0 +1,33 @@
+/** Server-sent events from a job's events. A client that reads slowly is waited for: frames are made as they are taken. */
+import type { Gap, JobEvent } from "@glimpse/contracts";
+import type { Idle } from "./follow.ts";
+
+const headers = {
+  "Content-Type": "text/event-stream",
+  // Proxies that compress or buffer would hold events back.
+  "Cache-Control": "no-cache, no-transform",
+  "X-Accel-Buffering": "no",
+};
+
+/** A response that streams `events`; an error among them ends it, and the client comes back for the rest. */
+export function sseResponse(
+  events: AsyncGenerator<JobEvent | Gap | Idle>,
+  onError: (error: unknown) => void,
+): Response {
+  const encoder = new TextEncoder();
+  async function* frames(): AsyncGenerator<Uint8Array> {
+    try {
+      yield encoder.encode("retry: 2000\n\n");
+      for await (const event of events) yield encoder.encode(frame(event));
+    } catch (error) {
+      onError(error);
+    }
+  }
+  return new Response(ReadableStream.from(frames()), { headers });
+}
+
+function frame(event: JobEvent | Gap | Idle): string {
+  if (event.type === "idle") return ": idle\n\n";
+  const id = event.type === "gap" ? event.to : event.id;
+  return `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+}
