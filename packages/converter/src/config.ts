@@ -203,14 +203,14 @@ function ropeSettings(config: z.infer<typeof RopeSettings>) {
 
 async function readJson(path: string): Promise<unknown> {
   const text = await readFile(path, "utf8").catch((cause: unknown) => {
-    throw new EngineError("invalid_checkpoint", `${CONFIG_FILE} is missing or unreadable`, {
+    throw new EngineError("invalid_checkpoint", `${path} is missing or unreadable`, {
       cause,
     });
   });
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new EngineError("invalid_checkpoint", `${CONFIG_FILE} is not JSON`, { cause });
+    throw new EngineError("invalid_checkpoint", `${path} is not JSON`, { cause });
   }
 }
 

@@ -1,15 +1,16 @@
 /** A Hugging Face glm4v checkpoint to a folder that the engine runs: graphs, weights, manifest, and the small files beside. */
-import { createHash, randomUUID } from "node:crypto";
-import { access, copyFile, mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { copyFile, readdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import {
   EngineError,
   GRAPH_FILES,
   MANIFEST_FILE,
+  MANIFEST_FORMAT,
   type Manifest,
   WEIGHTS_FILE,
 } from "@glimpse/engine";
 import { type Architecture, readArchitecture } from "./config.ts";
+import { cacheName, isConversion, makeFolder } from "./folder.ts";
 import { Checkpoint } from "./safetensors.ts";
 import { cacheDim, decoderGraph, embeddingGraph } from "./text.ts";
 import { visionGraph } from "./vision.ts";
@@ -40,14 +41,17 @@ const SMALL_FILES = [
   "chat_template.json",
 ];
 
+/** On the disk before the folder gets its name. */
+const FLUSH = { flush: true };
+
 /** Names of the towers in checkpoints: by transformers 5, without the head model around them, and as before `language_model`. */
 const TEXT_PREFIXES = ["model.language_model.", "language_model.", "model."];
 const VISION_PREFIXES = ["model.visual.", "visual."];
 
 /**
- * Converts a checkpoint. The folder appears whole or not at all: it is made under another name beside its place and
- * renamed, so that a crash leaves none and two conversions at once do not mix.
- * Throws EngineError `invalid_checkpoint` or `unsupported_architecture`, before it writes anything.
+ * Converts a checkpoint, weights as a stream: memory stays bounded whatever its size.
+ * Throws EngineError `invalid_checkpoint` or `unsupported_architecture` before it writes anything, and `engine_failure`
+ * when the disk refuses.
  */
 export async function convert({
   from,
@@ -55,26 +59,23 @@ export async function convert({
   dtype = "fp32",
   onProgress,
 }: ConvertOptions): Promise<void> {
-  const target = resolve(to);
-  await refuseForeignFolder(target);
-  const draft = join(dirname(target), `.${basename(target)}.${randomUUID()}`);
+  const architecture = await readArchitecture(from);
   const checkpoint = await Checkpoint.open(from);
   try {
-    const architecture = await readArchitecture(from);
     const plan = new WeightPlan(checkpoint);
     const graphs = encodeGraphs(architecture, checkpoint, plan);
-    await mkdir(draft, { recursive: true });
-    for (const [file, bytes] of graphs) await writeFile(join(draft, file), bytes);
-    await plan.write(join(draft, WEIGHTS_FILE), (done) => onProgress?.(done, plan.bytes));
-    await copySmallFiles(from, draft);
-    await writeFile(
-      join(draft, MANIFEST_FILE),
-      JSON.stringify(manifest(architecture, dtype), null, 2),
-    );
-    await publish(draft, target);
+    const settings = JSON.stringify(manifest(architecture, dtype), null, 2);
+    await makeFolder(resolve(to), async (draft) => {
+      for (const [file, bytes] of graphs) await writeFile(join(draft, file), bytes, FLUSH);
+      await plan.write(join(draft, WEIGHTS_FILE), (done) => onProgress?.(done, plan.bytes));
+      await copySmallFiles(from, draft);
+      await writeFile(join(draft, MANIFEST_FILE), settings, FLUSH);
+    });
+  } catch (cause) {
+    if (cause instanceof EngineError) throw cause;
+    throw new EngineError("engine_failure", `${to} could not be written`, { cause });
   } finally {
     await checkpoint.close();
-    await rm(draft, { recursive: true, force: true });
   }
 }
 
@@ -85,11 +86,14 @@ export async function convert({
 export async function ensureConverted({
   from,
   cache,
-  ...options
+  dtype = "fp32",
+  onProgress,
 }: Omit<ConvertOptions, "to"> & { cache: string }): Promise<string> {
   if (await isConversion(from)) return from;
-  const to = join(cache, await fingerprint(from, options.dtype ?? "fp32"));
-  if (!(await isConversion(to))) await convert({ from, to, ...options });
+  const to = join(cache, await cacheName(from, dtype));
+  if (!(await isConversion(to))) {
+    await convert({ from, to, dtype, ...(onProgress && { onProgress }) });
+  }
   return to;
 }
 
@@ -115,7 +119,7 @@ function findPrefix(checkpoint: Checkpoint, prefixes: string[], name: string): s
 function manifest({ text, vision }: Architecture, dtype: Dtype): Manifest {
   const { vocab, hidden, layers, kvHeads, context, rope } = text;
   return {
-    format: 1,
+    format: MANIFEST_FORMAT,
     dtype,
     text: { vocab, hidden, layers, kvHeads, cacheDim: cacheDim(text), context, rope },
     vision: {
@@ -133,45 +137,4 @@ async function copySmallFiles(from: string, to: string): Promise<void> {
   for (const file of SMALL_FILES.filter((name) => present.includes(name))) {
     await copyFile(join(from, file), join(to, file));
   }
-}
-
-async function refuseForeignFolder(target: string): Promise<void> {
-  const files = await readdir(target).catch(() => []);
-  if (files.length > 0 && !(await isConversion(target))) {
-    throw new EngineError(
-      "invalid_checkpoint",
-      `${target} is not empty and no earlier conversion: choose another folder`,
-    );
-  }
-}
-
-/** Puts the finished draft in place of whatever conversion is there. */
-async function publish(draft: string, target: string): Promise<void> {
-  const old = `${draft}.old`;
-  await rename(target, old).catch(() => undefined); // usually there is none
-  await rename(draft, target).catch(async (error: unknown) => {
-    // Another process finished the same conversion in between: its result is as good.
-    if (!(await isConversion(target))) throw error;
-  });
-  await rm(old, { recursive: true, force: true });
-}
-
-async function isConversion(dir: string): Promise<boolean> {
-  return access(join(dir, MANIFEST_FILE)).then(
-    () => true,
-    () => false,
-  );
-}
-
-/** Changes when a file of the checkpoint does. */
-async function fingerprint(dir: string, dtype: Dtype): Promise<string> {
-  const hash = createHash("sha256").update(`${resolve(dir)} ${dtype}`);
-  const files = await readdir(dir).catch((cause: unknown) => {
-    throw new EngineError("invalid_checkpoint", `${dir} is no readable folder`, { cause });
-  });
-  for (const file of files.toSorted()) {
-    const { size, mtimeMs } = await stat(join(dir, file));
-    hash.update(`\n${file} ${size} ${mtimeMs}`);
-  }
-  return `${basename(resolve(dir))}-${hash.digest("hex").slice(0, 16)}`;
 }

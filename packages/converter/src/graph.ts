@@ -63,7 +63,7 @@ export class GraphBuilder {
   }
 
   ints(...values: number[]): Value {
-    return this.#constant(`ints:${values}`, values, [values.length]);
+    return this.#constant(`ints:${values.join(",")}`, values, [values.length]);
   }
 
   scalar(value: number): Value {

@@ -55,10 +55,10 @@ export class Checkpoint {
   /** Throws EngineError `invalid_checkpoint` unless the tensor is there, of this shape and of numbers we read. */
   expect(name: string, shape: readonly number[]): void {
     const tensor = this.#tensors.get(name);
-    if (!tensor) throw invalid(`tensor ${name} [${shape}] is missing`);
+    if (!tensor) throw invalid(`tensor ${name} [${shape.join(", ")}] is missing`);
     if (tensor.shape.join() !== shape.join()) {
       throw invalid(
-        `tensor ${name} should be [${shape}] by config.json, found [${tensor.shape}] in ${tensor.fileName}`,
+        `tensor ${name} should be [${shape.join(", ")}] by config.json, found [${tensor.shape.join(", ")}] in ${tensor.fileName}`,
       );
     }
     if (!(tensor.dtype in ELEMENT_BYTES)) {
@@ -134,7 +134,7 @@ export class Checkpoint {
         bytes !== shape.reduce((product, dim) => product * dim, elementBytes)
       ) {
         throw invalid(
-          `${fileName} gives ${name} ${bytes} bytes, which are not ${dtype} [${shape}]`,
+          `${fileName} gives ${name} ${bytes} bytes, which are not ${dtype} [${shape.join(", ")}]`,
         );
       }
       this.#tensors.set(name, { file, fileName, dtype, shape, offset: start + begin, bytes });
@@ -153,7 +153,9 @@ async function readBytes(
   length: number,
 ): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
-  const { bytesRead } = await file.read(buffer, 0, length, position);
+  const { bytesRead } = await file.read(buffer, 0, length, position).catch((cause: unknown) => {
+    throw invalid(`${fileName} cannot be read`, cause);
+  });
   if (bytesRead !== length)
     throw invalid(`${fileName} is truncated: it ends at byte ${position + bytesRead}`);
   return buffer;

@@ -153,6 +153,7 @@ function padHeads(g: GraphBuilder, text: TextArchitecture, x: Value, count: numb
 /** [batch, sequence, heads * cacheDim] -> [tokens, heads * headDim] */
 function cutHeads(g: GraphBuilder, text: TextArchitecture, x: Value): Value {
   const { heads, headDim } = text;
+  if (headDim === cacheDim(text)) return g.op("Reshape", [x, g.ints(-1, heads * headDim)]);
   const split = g.op("Reshape", [x, g.ints(-1, heads, cacheDim(text))]);
   const cut = g.op("Slice", [split, g.ints(0), g.ints(headDim), g.ints(2)]);
   return g.op("Reshape", [cut, g.ints(-1, heads * headDim)]);

@@ -40,8 +40,9 @@ export class WeightPlan {
       for (const [name, { offset }] of this.#places) {
         let at = offset;
         for await (const piece of this.#checkpoint.read(name)) {
-          await file.write(piece, 0, piece.byteLength, at);
-          at += piece.byteLength;
+          const { bytesWritten } = await file.write(piece, 0, piece.byteLength, at);
+          if (bytesWritten !== piece.byteLength) throw new Error("the disk took only a part");
+          at += bytesWritten;
           onProgress(at);
         }
       }

@@ -50,8 +50,11 @@ export const DECODER_IO = {
 
 const size = z.int().positive();
 
+/** Raised when graphs or names change: older conversions are made again. */
+export const MANIFEST_FORMAT = 1;
+
 export const Manifest = z.strictObject({
-  format: z.literal(1),
+  format: z.literal(MANIFEST_FORMAT),
   dtype: z.enum(["fp32"]),
   text: z.strictObject({
     vocab: size,

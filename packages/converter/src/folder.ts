@@ -1,0 +1,76 @@
+/** Folders that appear whole or not at all, and the names of cached ones. Knows files; not what a conversion does. */
+import { createHash, randomUUID } from "node:crypto";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { EngineError, MANIFEST_FORMAT, readManifest } from "@glimpse/engine";
+
+const ABANDONED_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Makes a folder under another name beside its place and renames it when `fill` is done: a crash leaves nothing at
+ * `target`, and two processes at once do not mix. An earlier conversion there is replaced.
+ * Throws EngineError `invalid_checkpoint` if `target` holds something else.
+ */
+export async function makeFolder(
+  target: string,
+  fill: (draft: string) => Promise<void>,
+): Promise<void> {
+  const replaced = await isConversion(target);
+  if (!replaced) await refuseToMix(target);
+  const [parent, prefix] = [dirname(target), `.${basename(target)}.`];
+  await sweep(parent, prefix);
+  const draft = join(parent, prefix + randomUUID());
+  const old = `${draft}.old`;
+  try {
+    await mkdir(draft, { recursive: true });
+    await fill(draft);
+    if (replaced) await rename(target, old).catch(() => undefined); // another process was first
+    await rename(draft, target).catch(async (error: unknown) => {
+      // Another process finished the same conversion meanwhile: its result is as good.
+      if (!(await isConversion(target))) throw error;
+    });
+  } finally {
+    for (const folder of [draft, old]) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+export async function isConversion(dir: string): Promise<boolean> {
+  return readManifest(dir).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * The name of a checkpoint's conversion in a cache: it changes when a file of the checkpoint, the dtype or our format does.
+ * Throws EngineError `invalid_checkpoint` if the folder cannot be read.
+ */
+export async function cacheName(checkpoint: string, dtype: string): Promise<string> {
+  const dir = resolve(checkpoint);
+  const hash = createHash("sha256").update(`${MANIFEST_FORMAT} ${dtype} ${dir}`);
+  const files = await readdir(dir).catch((cause: unknown) => {
+    throw new EngineError("invalid_checkpoint", `${dir} is not a readable folder`, { cause });
+  });
+  for (const file of files.toSorted()) {
+    const { size, mtimeMs } = await stat(join(dir, file));
+    hash.update(`\n${file} ${size} ${mtimeMs}`);
+  }
+  return `${basename(dir)}-${hash.digest("hex").slice(0, 16)}`;
+}
+
+async function refuseToMix(target: string): Promise<void> {
+  const files = await readdir(target).catch(() => []);
+  if (files.length === 0) return;
+  const message = `${target} is neither empty nor a conversion: choose another folder`;
+  throw new EngineError("invalid_checkpoint", message);
+}
+
+/** Removes what conversions left that were killed long ago; younger ones may be at work. */
+async function sweep(parent: string, prefix: string): Promise<void> {
+  const names = await readdir(parent).catch(() => []);
+  for (const name of names.filter((candidate) => candidate.startsWith(prefix))) {
+    const { mtimeMs } = await stat(join(parent, name)).catch(() => ({ mtimeMs: Infinity }));
+    if (Date.now() - mtimeMs < ABANDONED_MS) continue;
+    await rm(join(parent, name), { recursive: true, force: true });
+  }
+}
