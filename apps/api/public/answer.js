@@ -65,7 +65,10 @@ const draw = {
     text.hidden = false;
     thoughts.textContent = output.reasoning ?? "";
     reasoning.hidden = !output.reasoning;
-    say("done", output.finish_reason === "length" ? "Answered, cut at the token limit" : "Answered");
+    say(
+      "done",
+      output.finish_reason === "length" ? "Answered, cut at the token limit" : "Answered",
+    );
     drawFigures(usage, timings);
   },
   failed: ({ error }) => fail(error),
@@ -83,7 +86,9 @@ const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).to
 /** Where the time went, as a bar of three parts and as numbers. */
 function drawFigures(usage, { queue_ms: queue, first_token_ms: first, total_ms: total }) {
   const parts = [queue, first - queue, total - first];
-  [...$("bar").children].forEach((part, i) => part.style.setProperty("flex-grow", Math.max(parts[i], 0)));
+  [...$("bar").children].forEach((part, i) =>
+    part.style.setProperty("flex-grow", Math.max(parts[i], 0)),
+  );
   const rows = [
     ["In the queue", duration(queue)],
     ["First token", duration(first)],
@@ -91,7 +96,10 @@ function drawFigures(usage, { queue_ms: queue, first_token_ms: first, total_ms: 
   ];
   if (usage) {
     const words = usage.prompt_tokens - usage.image_tokens;
-    rows.push(["Tokens", `${usage.image_tokens} picture + ${words} text → ${usage.completion_tokens}`]);
+    rows.push([
+      "Tokens",
+      `${usage.image_tokens} picture + ${words} text → ${usage.completion_tokens}`,
+    ]);
   }
   figures.querySelector("dl").replaceChildren(
     ...rows.map(([name, value]) => {

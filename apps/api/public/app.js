@@ -114,7 +114,9 @@ async function ask() {
       () => say("busy", "The connection was lost; trying again"),
     );
   } catch (error) {
-    fail(error.code ? error : { code: "page_error", message: "The page made a mistake; reload it." });
+    fail(
+      error.code ? error : { code: "page_error", message: "The page made a mistake; reload it." },
+    );
   } finally {
     job = undefined;
     setBusy(false);
