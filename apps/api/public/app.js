@@ -161,14 +161,16 @@ function showCurl() {
 
 form.addEventListener("input", showCurl);
 
-$("copy").addEventListener("click", async ({ target }) => {
+async function copyCurl(button) {
   const code = $("curl").querySelector("code");
   // Browsers keep the clipboard from pages that came over plain HTTP from another machine.
   if (navigator.clipboard) await navigator.clipboard.writeText(code.textContent);
   else getSelection().selectAllChildren(code);
-  target.textContent = navigator.clipboard ? "Copied" : "Selected";
-  setTimeout(() => (target.textContent = "Copy"), 1500);
-});
+  button.textContent = navigator.clipboard ? "Copied" : "Selected";
+  setTimeout(() => (button.textContent = "Copy"), 1500);
+}
+
+$("copy").addEventListener("click", ({ target }) => void copyCurl(target));
 
 // --- Earlier answers, and the service -----------------------------------------------------------
 
