@@ -54,7 +54,7 @@ def randomise(model, generator):
         if p.ndim == 1:
             x = x * 0.3 + (1.0 if name.endswith("weight") else 0.0)
         elif "embed" in name and "patch" not in name:
-            x = x * 0.5
+            x = x * 0.25
         else:
             x = x * p[0].numel() ** -0.5
         p.data.copy_(x)

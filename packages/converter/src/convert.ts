@@ -10,7 +10,7 @@ import {
   WEIGHTS_FILE,
 } from "@glimpse/engine";
 import { type Architecture, readArchitecture } from "./config.ts";
-import { cacheName, isConversion, makeFolder } from "./folder.ts";
+import { makeFolder } from "./folder.ts";
 import { Checkpoint } from "./safetensors.ts";
 import { cacheDim, decoderGraph, embeddingGraph } from "./text.ts";
 import { visionGraph } from "./vision.ts";
@@ -77,24 +77,6 @@ export async function convert({
   } finally {
     await checkpoint.close();
   }
-}
-
-/**
- * The folder to load for a checkpoint: itself if it is a conversion already, else one below `cache`, made at first use
- * and again whenever the checkpoint's files change.
- */
-export async function ensureConverted({
-  from,
-  cache,
-  dtype = "fp32",
-  onProgress,
-}: Omit<ConvertOptions, "to"> & { cache: string }): Promise<string> {
-  if (await isConversion(from)) return from;
-  const to = join(cache, await cacheName(from, dtype));
-  if (!(await isConversion(to))) {
-    await convert({ from, to, dtype, ...(onProgress && { onProgress }) });
-  }
-  return to;
 }
 
 function encodeGraphs(

@@ -1,2 +1,2 @@
-export { convert, type ConvertOptions, type Dtype, ensureConverted } from "./convert.ts";
+export { convert, type ConvertOptions, type Dtype } from "./convert.ts";
 export { prepareModel, type PrepareOptions } from "./prepare.ts";

@@ -1,5 +1,7 @@
 /** From a model folder of any kind to one that the engine loads; what the worker and the command line call at start. */
-import { type ConvertOptions, ensureConverted } from "./convert.ts";
+import { join } from "node:path";
+import { convert, type ConvertOptions } from "./convert.ts";
+import { cacheName, isConversion } from "./folder.ts";
 
 export type PrepareOptions = Pick<ConvertOptions, "onProgress"> & {
   /** Where conversions are kept, as `<name>-<digest of the checkpoint>`. */
@@ -11,9 +13,13 @@ export type PrepareOptions = Pick<ConvertOptions, "onProgress"> & {
  * at first use and again whenever the checkpoint changes.
  * @throws EngineError `invalid_checkpoint` or `unsupported_architecture`
  */
-export function prepareModel(
+export async function prepareModel(
   dir: string,
   { cacheDir, ...options }: PrepareOptions,
 ): Promise<string> {
-  return ensureConverted({ from: dir, cache: cacheDir, ...options });
+  if (await isConversion(dir)) return dir;
+  const dtype = "fp32";
+  const to = join(cacheDir, await cacheName(dir, dtype));
+  if (!(await isConversion(to))) await convert({ from: dir, to, dtype, ...options });
+  return to;
 }
