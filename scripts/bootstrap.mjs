@@ -66,7 +66,9 @@ function passSignals(act) {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
   const parent = process.ppid;
   const watch = setInterval(() => {
-    if (process.env.npm_lifecycle_event && process.ppid !== parent) act("SIGTERM");
+    if (!process.env.npm_lifecycle_event || process.ppid === parent) return;
+    clearInterval(watch);
+    act("SIGTERM");
   }, 250);
   for (const signal of signals) process.on(signal, act);
   return () => {

@@ -11,16 +11,16 @@ import { Problem, readSettings, type Settings } from "./settings.ts";
 
 const root = join(import.meta.dirname, "..");
 
-/** What runs, in the order in which it is to stop. */
+/** What runs, in the order in which it was started. */
 const running: Running[] = [];
 let stopping = false;
 
-/** Stops everything, the last started first; a second request within a second is the same one. */
+/** Stops everything, the last started first: the worker still needs Redis to end well. */
 async function stop(code: number, why: string): Promise<void> {
   if (stopping) return;
   stopping = true;
   console.log(`\n${why}`);
-  for (const process of running.splice(0)) await process.stop();
+  for (const process of running.splice(0).reverse()) await process.stop();
   process.exit(code);
 }
 
@@ -87,7 +87,8 @@ async function start(settings: Settings): Promise<void> {
   };
   for (const name of ["api", "worker"]) {
     const args = ["--import", join(root, "scripts/orphan.mjs"), `apps/${name}/src/main.ts`];
-    run({ name, command: process.execPath, args, cwd: root, env, drainMs: 20_000 });
+    // Both end by themselves within their own, shorter limits.
+    run({ name, command: process.execPath, args, cwd: root, env, drainMs: 30_000 });
   }
   await step("API, worker and model", (note) => untilReady(url, note));
 
@@ -104,6 +105,7 @@ async function start(settings: Settings): Promise<void> {
   console.log(`\n  The page: ${url}/   Logs: ${logs}   Ctrl-C stops everything.`);
 }
 
+/** A second request ends everything at once, unless it comes so soon that npm has only said it twice. */
 let askedAt = 0;
 function askedToStop(): void {
   if (askedAt && Date.now() - askedAt > 1000) process.exit(130);
