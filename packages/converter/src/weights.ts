@@ -16,8 +16,9 @@ export class WeightPlan {
     this.#checkpoint = checkpoint;
   }
 
+  /** Bytes of all planned tensors. */
   get bytes(): number {
-    return this.#end;
+    return [...this.#places.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
   /** The place of a tensor, the same for everyone who asks. Throws EngineError `invalid_checkpoint` unless it is there, of this shape. */
@@ -36,6 +37,7 @@ export class WeightPlan {
   /** Writes all planned tensors as float32; `onProgress` hears of the bytes written. */
   async write(path: string, onProgress: (bytes: number) => void): Promise<void> {
     const file = await open(path, "wx");
+    let done = 0;
     try {
       for (const [name, { offset }] of this.#places) {
         let at = offset;
@@ -43,7 +45,7 @@ export class WeightPlan {
           const { bytesWritten } = await file.write(piece, 0, piece.byteLength, at);
           if (bytesWritten !== piece.byteLength) throw new Error("the disk took only a part");
           at += bytesWritten;
-          onProgress(at);
+          onProgress((done += bytesWritten));
         }
       }
       await file.sync();

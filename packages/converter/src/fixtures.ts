@@ -1,0 +1,164 @@
+/** For tests: the tiny checkpoints of fixtures/ (tools/nano/tiny.py made them), copies to break, and their reference outputs. */
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Chunk, Grid, Runner } from "@glimpse/engine";
+
+export type FixtureName = "plain" | "sharded" | "legacy";
+export type RawTensor = { dtype: string; shape: number[]; bytes: Uint8Array };
+type Entry = { dtype: string; shape: number[]; data_offsets: [begin: number, end: number] };
+export type Case = {
+  grids: Grid[];
+  ids: Int32Array;
+  positions: Int32Array;
+  features: Float32Array;
+  logits: Float32Array;
+  tokens: number[];
+};
+
+const IMAGE_TOKEN = 301;
+
+export function fixture(name: FixtureName): string {
+  return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+}
+
+/** A folder that is gone after `using`'s scope. */
+export async function temporary(): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "glimpse-converter-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
+}
+
+/** A copy of a fixture whose files a test may change. */
+export async function copyOf(name: FixtureName, dir: string): Promise<string> {
+  const copy = join(dir, name);
+  await cp(fixture(name), copy, { recursive: true });
+  return copy;
+}
+
+export type ConfigJson = Record<string, unknown> & {
+  text_config: Record<string, unknown>;
+  vision_config: Record<string, unknown>;
+};
+
+export async function editConfig(dir: string, edit: (config: ConfigJson) => void): Promise<void> {
+  const path = join(dir, "config.json");
+  const config = JSON.parse(await readFile(path, "utf8")) as ConfigJson;
+  edit(config);
+  await writeFile(path, JSON.stringify(config));
+}
+
+export async function readSafetensors(path: string): Promise<Map<string, RawTensor>> {
+  const file = await readFile(path);
+  const start = 8 + Number(file.readBigUInt64LE());
+  const header = JSON.parse(file.toString("utf8", 8, start)) as Record<string, Entry>;
+  delete header["__metadata__"];
+  return new Map(
+    Object.entries(header).map(([name, { dtype, shape, data_offsets }]) => {
+      const [begin, end] = data_offsets;
+      return [
+        name,
+        { dtype, shape, bytes: Uint8Array.from(file.subarray(start + begin, start + end)) },
+      ];
+    }),
+  );
+}
+
+export async function writeSafetensors(
+  path: string,
+  tensors: Map<string, RawTensor>,
+): Promise<void> {
+  let end = 0;
+  const entries = [...tensors].map(([name, { dtype, shape, bytes }]) => {
+    const begin = end;
+    end += bytes.length;
+    return [name, { dtype, shape, data_offsets: [begin, end] }];
+  });
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  await writeFile(
+    path,
+    Buffer.concat([length, header, ...[...tensors.values()].map(({ bytes }) => bytes)]),
+  );
+}
+
+/** What transformers answers to the fixture's prompts. */
+export async function referenceCases(name: FixtureName): Promise<Case[]> {
+  const tensors = await readSafetensors(join(fixture(name), "reference.safetensors"));
+  const ints = (key: string) =>
+    new Int32Array(tensors.get(key)?.bytes.buffer ?? new ArrayBuffer(0));
+  const floats = (key: string) =>
+    new Float32Array(tensors.get(key)?.bytes.buffer ?? new ArrayBuffer(0));
+  const count = [...tensors.keys()].filter((key) => key.endsWith(".ids")).length;
+  return Array.from({ length: count }, (_, i) => ({
+    grids: Array.from({ length: ints(`${i}.grids`).length / 3 }, (_, picture) => {
+      const [t, h, w] = ints(`${i}.grids`).subarray(3 * picture);
+      return [t!, h!, w!];
+    }),
+    ids: ints(`${i}.ids`),
+    positions: ints(`${i}.positions`),
+    features: floats(`${i}.features`),
+    logits: floats(`${i}.logits`),
+    tokens: [...ints(`${i}.tokens`)],
+  }));
+}
+
+/** The pictures that tools/nano/tiny.py computes for a case. */
+export function casePixels(seed: number, { grids }: Case, { shape }: Runner): Float32Array {
+  const patches = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
+  return new Float32Array(patches * shape.patchDim).map(
+    (_, k) => ((k * 7919 + seed) % 2003) / 1001 - 1,
+  );
+}
+
+/** Tokens `from` to `to` of a case's prompt. */
+export function caseChunk(
+  example: Case,
+  rows: Float32Array,
+  hidden: number,
+  from: number,
+  to: number,
+): Chunk {
+  const { ids, positions } = example;
+  const pictured = [...ids.keys()].filter((token) => ids[token] === IMAGE_TOKEN);
+  const first = pictured.filter((token) => token < from).length;
+  const at = pictured.filter((token) => token >= from && token < to).map((token) => token - from);
+  return {
+    ids: ids.slice(from, to),
+    positions: Int32Array.from(
+      [0, 1, 2].flatMap((axis) => [
+        ...positions.subarray(axis * ids.length + from, axis * ids.length + to),
+      ]),
+    ),
+    features: {
+      rows: rows.slice(first * hidden, (first + at.length) * hidden),
+      at: Int32Array.from(at),
+    },
+  };
+}
+
+/** The most likely tokens, one after the other, from the prompt's logits on. */
+export async function greedy(
+  runner: Runner,
+  slot: ReturnType<Runner["open"]>,
+  example: Case,
+  logits: Float32Array,
+): Promise<number[]> {
+  const tokens: number[] = [];
+  const start = Math.max(...example.positions) + 1;
+  for (let next = logits; ;) {
+    tokens.push(next.indexOf(Math.max(...next)));
+    if (tokens.length === example.tokens.length) return tokens;
+    const position = start + tokens.length - 1;
+    next = await runner.forward(slot, {
+      ids: Int32Array.of(tokens.at(-1)!),
+      positions: Int32Array.of(position, position, position),
+    });
+  }
+}
+
+export function largestDifference(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return Infinity;
+  return a.reduce((largest, value, i) => Math.max(largest, Math.abs(value - b[i]!)), 0);
+}
