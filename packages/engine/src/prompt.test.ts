@@ -83,7 +83,7 @@ describe.each(Object.entries(models))(
       for (const thinking of [undefined, true, false]) {
         const wanted = skeleton(wrap, thinking);
         for (const control of controls.keys())
-          expect(only(encode(wrap(control), [], thinking)), control).toEqual(wanted);
+          expect(only(encode(wrap(control), [], thinking)), `${control}`).toEqual(wanted);
       }
     });
 
@@ -100,7 +100,7 @@ describe.each(Object.entries(models))(
             type: "text" as const,
             text,
           }));
-          expect(only(encode([user(halves)], [])), control).toEqual(wanted);
+          expect(only(encode([user(halves)], [])), `${control}`).toEqual(wanted);
         }
     });
 
