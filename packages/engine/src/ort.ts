@@ -79,6 +79,8 @@ let library: Library | undefined;
 
 function openLibrary(): Library {
   try {
+    // Since 1.29 the library reports its use over the network, reading the command line for it (a long one crashes it).
+    process.env["ORT_DISABLE_TELEMETRY"] = "1"; // oxlint-disable-line node/no-process-env -- its only switch
     const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
     const folder = join(root, "bin", "napi-v6", process.platform, process.arch);
     const file = readdirSync(folder).find((name) => name.startsWith("libonnxruntime."));
