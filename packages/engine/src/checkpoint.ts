@@ -105,7 +105,7 @@ export async function readJson<T extends z.ZodType>(
 }
 
 /** As readJson, but undefined where there is no such file. */
-export async function readOptionalJson<T extends z.ZodType>(
+async function readOptionalJson<T extends z.ZodType>(
   dir: string,
   name: string,
   schema: T,

@@ -14,7 +14,7 @@ import type { Grid } from "./types.ts";
 
 /** A message without the pictures' bytes: here only their places count. */
 export type PromptMessage = { role: string; content: string | PromptPart[] };
-export type PromptPart = { type: "text"; text: string } | { type: "image" };
+type PromptPart = { type: "text"; text: string } | { type: "image" };
 
 export type PromptEncoder = (
   messages: PromptMessage[],
