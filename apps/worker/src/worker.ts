@@ -64,9 +64,9 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
     prefix: keys.queue(shard),
     name: id,
     concurrency: slots,
-    // A killed worker's job is found when its lock has run out: within lockDuration and two checks.
-    lockDuration: 6_000,
-    stalledInterval: 2_000,
+    // A killed worker's job is taken up when its lock has run out and somebody has looked: within 6 s together.
+    lockDuration: 5_000,
+    stalledInterval: 1_000,
     maxStalledCount,
     runRetryDelay: 1_000,
     drainDelay: 5,

@@ -33,6 +33,8 @@ export async function openTestLedger() {
     queues,
     ledger: createLedger(redis, keys, { shard: "0", retentionS: 3_600 }),
     blobs: createRedisBlobs(redis, redis, keys, { shard: "0", ttlS: 3_600 }),
+    /** The subscriber's connection, to be cut by tests. */
+    listening,
     subscriber: new Subscriber(listening),
     async close() {
       await queues.close();

@@ -1,0 +1,98 @@
+import type { Attempt } from "@glimpse/ledger";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { follow } from "./follow.ts";
+import { openTestApp } from "./testing.ts";
+
+let open: Awaited<ReturnType<typeof openTestApp>>;
+beforeAll(async () => {
+  open = await openTestApp();
+});
+afterAll(() => open.close());
+
+const never = new AbortController().signal;
+const outcome = { state: "succeeded" as const };
+
+async function start(): Promise<Attempt> {
+  const input = { messages: [{ role: "user" as const, content: "What?" }], options: {} };
+  const id = await open.ledger.submit({ model: "nano", version: "nano@1", input, metadata: {} });
+  const attempt = await open.ledger.start(id);
+  if (attempt === null || "ended" in attempt) throw new Error("not started");
+  return attempt;
+}
+
+async function speak(attempt: Attempt, words: number): Promise<void> {
+  for (let i = 0; i < words; i++) await open.ledger.append(attempt, [{ type: "delta", text: "x" }]);
+}
+
+/** The numbers of all events after `after`; `pauseMs` after each makes a slow reader. */
+async function numbers(id: string, after: number, pauseMs = 0): Promise<number[]> {
+  const seen: number[] = [];
+  for await (const event of follow(open, id, after, never, 200)) {
+    if (event.type === "gap") throw new Error("gap");
+    if (event.type !== "idle") seen.push(event.id);
+    if (pauseMs > 0) await sleep(pauseMs);
+  }
+  return seen;
+}
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+test("whenever a reader begins, it gets each event once and in order", async () => {
+  const attempt = await start();
+  const readers: Promise<number[]>[] = [];
+  const from: number[] = [];
+  for (let i = 0; i < 40; i++) {
+    const after = ((i * 7) % (attempt.nextEvent + 1)) - 1;
+    from.push(after + 1);
+    readers.push(numbers(attempt.id, after));
+    await speak(attempt, 5);
+  }
+  await open.ledger.finish(attempt, outcome);
+  const seen = await Promise.all(readers);
+  expect(seen).toEqual(from.map((first) => range(first, attempt.nextEvent + 1)));
+});
+
+test("a reader that is too slow for its inbox gets the rest from the log", async () => {
+  const attempt = await start();
+  const reader = numbers(attempt.id, -1, 1);
+  await sleep(20);
+  await speak(attempt, 1_500);
+  await open.ledger.finish(attempt, outcome);
+  expect(await reader).toEqual(range(0, attempt.nextEvent + 1));
+});
+
+test("a lost subscription loses no event", async () => {
+  const attempt = await start();
+  const reader = numbers(attempt.id, -1);
+  for (let i = 0; i < 5; i++) {
+    await speak(attempt, 20);
+    open.cutSubscriber();
+  }
+  await speak(attempt, 20);
+  await open.ledger.finish(attempt, outcome);
+  expect(await reader).toEqual(range(0, attempt.nextEvent + 1));
+});
+
+test("events that the log no longer has are told of as a gap", async () => {
+  const attempt = await start();
+  await speak(attempt, 10);
+  await open.dropLog(attempt.id, 5);
+  await open.ledger.finish(attempt, outcome);
+  const seen: unknown[] = [];
+  for await (const event of follow(open, attempt.id, 1, never))
+    seen.push(event.type === "gap" ? event : event.type);
+  expect(seen.slice(0, 2)).toEqual([{ type: "gap", from: 2, to: 4 }, "delta"]);
+  expect(seen.at(-1)).toBe("succeeded");
+});
+
+test("it ends when its reader is gone, and says so when nothing happens", async () => {
+  const attempt = await start();
+  const gone = new AbortController();
+  const types: string[] = [];
+  for await (const event of follow(open, attempt.id, -1, gone.signal, 20)) {
+    types.push(event.type);
+    if (types.length === 4) gone.abort();
+  }
+  expect(types).toEqual(["queued", "running", "idle", "idle"]);
+});

@@ -1,0 +1,85 @@
+/** An app on the test run's Redis, and pictures to send it. Not for production. */
+import { crc32, deflateSync } from "node:zlib";
+import { openTestLedger } from "@glimpse/ledger/testing";
+import { createLogger } from "@glimpse/telemetry";
+import type { AppDeps } from "./app.ts";
+import { createApp } from "./app.ts";
+import { createFetchImage } from "./fetch-image.ts";
+import { createParser } from "./parser.ts";
+
+export const testLimits = {
+  bodyBytes: 4_000_000,
+  imageBytes: 2_000_000,
+  imagePixels: 1_000_000,
+  images: 4,
+};
+
+export async function openTestApp(overrides: Partial<AppDeps> = {}) {
+  const open = await openTestLedger();
+  const parser = createParser(testLimits);
+  const closing = new AbortController();
+  const app = createApp({
+    ...open,
+    parser,
+    fetchImage: createFetchImage({ limits: testLimits, timeoutMs: 1_000 }),
+    served: { model: "nano", version: "nano@1" },
+    limits: testLimits,
+    log: createLogger("test", "silent"),
+    closing: closing.signal,
+    loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
+    ...overrides,
+  });
+  const { ledger, blobs, queues, subscriber, keys } = open;
+  return {
+    ledger,
+    blobs,
+    queues,
+    subscriber,
+    keys,
+    app,
+    /** Forgets the log's events before number `first`. */
+    dropLog: (id: string, first: number) =>
+      open.redis.xtrim(open.keys.log(id), "MINID", `${first}-0`),
+    /** Loses the subscriber's connection, which then comes back. */
+    cutSubscriber: () => open.listening.disconnect(true),
+    async close() {
+      closing.abort();
+      await parser.close();
+      await open.close();
+    },
+  };
+}
+
+/** A grey PNG of the given size; `cut` keeps only its first bytes. */
+export function png(
+  width: number,
+  height: number,
+  cut = Number.POSITIVE_INFINITY,
+): Uint8Array<ArrayBuffer> {
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.set([8, 0], 8);
+  const rows = deflateSync(Buffer.alloc(Math.min(height * (width + 1), 4_000_000), 0));
+  const signature = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+  const file = Buffer.concat([
+    signature,
+    chunk("IHDR", header),
+    chunk("IDAT", rows),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
+  return new Uint8Array(file.subarray(0, cut));
+}
+
+function chunk(type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type, "latin1"), data]);
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(data.length);
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32BE(crc32(body));
+  return Buffer.concat([length, body, sum]);
+}
+
+export function dataUrl(bytes: Uint8Array, type = "image/png"): string {
+  return `data:${type};base64,${Buffer.from(bytes).toString("base64")}`;
+}

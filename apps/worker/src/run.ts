@@ -1,0 +1,29 @@
+/** Runs a worker for as long as its process lives: ready, signals, exit. */
+import type { WorkerDeps } from "./worker.ts";
+import { startWorker } from "./worker.ts";
+
+/** What BullMQ and the connections may take beyond the grace before we leave without them. */
+const closingMs = 4_000;
+
+/**
+ * Starts the worker, logs `ready`, and on the first SIGTERM or SIGINT drains it, calls `close` and exits with 0.
+ * A second signal ends the grace. Exits with 1 when Redis is away and nothing comes to an end.
+ */
+export async function runUntilSignal(deps: WorkerDeps, close: () => Promise<void>): Promise<void> {
+  const { config, log } = deps;
+  const worker = await startWorker(deps);
+  log.info({ worker: worker.id, ...config.served, threads: config.threads }, "ready");
+
+  let asked = false;
+  async function stop(signal: string): Promise<void> {
+    log.info({ signal }, "stopping");
+    if (asked) return worker.handBack();
+    asked = true;
+    setTimeout(() => process.exit(1), config.graceMs + closingMs).unref();
+    await worker.stop();
+    await close();
+    log.info("stopped");
+    process.exit(0);
+  }
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
+}

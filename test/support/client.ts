@@ -1,0 +1,65 @@
+/** The API as a client sees it. Every answer is held to its schema. */
+import type { Gap, Job, JobEvent } from "@glimpse/contracts";
+import { gap, isTerminal, job, jobEvent } from "@glimpse/contracts";
+
+export function createClient(url: string) {
+  const post = (path: string, body: unknown) =>
+    fetch(`${url}${path}`, {
+      method: "POST",
+      body: JSON.stringify(body),
+      headers: { "Content-Type": "application/json" },
+    });
+  return {
+    post,
+    async submit(body: unknown): Promise<Job> {
+      const response = await post("/v1/jobs", body);
+      if (response.status !== 202) throw new Error(`${response.status} ${await response.text()}`);
+      return job.parse(await response.json());
+    },
+    async infer(body: unknown): Promise<Job> {
+      return job.parse(await (await post("/v1/infer", body)).json());
+    },
+    async read(id: string, waitS = 0): Promise<Job> {
+      return job.parse(await (await fetch(`${url}/v1/jobs/${id}?wait=${waitS}`)).json());
+    },
+    /** Polls until the job has ended. */
+    async poll(id: string): Promise<Job> {
+      for (;;) {
+        const found = await this.read(id);
+        if (isTerminal(found.state)) return found;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+    async cancel(id: string): Promise<Job> {
+      return job.parse(
+        await (await fetch(`${url}/v1/jobs/${id}/cancel`, { method: "POST" })).json(),
+      );
+    },
+    /** The events after number `after`, until the stream ends or the reader leaves. */
+    async *events(id: string, after = -1): AsyncGenerator<JobEvent | Gap> {
+      const headers = after < 0 ? {} : { "Last-Event-ID": `${after}` };
+      const response = await fetch(`${url}/v1/jobs/${id}/events`, { headers });
+      if (response.status === 204) return;
+      if (!response.ok || response.body === null) throw new Error(`${response.status}`);
+      let text = "";
+      for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
+        const frames = `${text}${part}`.split("\n\n");
+        text = frames.pop() ?? "";
+        for (const frame of frames) {
+          const data = /^data: (.*)$/m.exec(frame)?.[1];
+          if (data !== undefined) yield jobEvent.or(gap).parse(JSON.parse(data));
+        }
+      }
+    },
+  };
+}
+
+/** The answer as a reader of the stream has it after these events. */
+export function textOf(events: (JobEvent | Gap)[]): string {
+  let text = "";
+  for (const event of events) {
+    if (event.type === "reset") text = "";
+    if (event.type === "delta") text += event.text;
+  }
+  return text;
+}

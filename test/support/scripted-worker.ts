@@ -1,0 +1,40 @@
+/**
+ * TEST ONLY. The worker's process with an engine that does what its prompt says, for what the real model cannot be made to do:
+ * take exactly so long, or bring its process down. Everything but the engine is the real thing.
+ *   "count 50 every 20"   yields "0 ", "1 ", ... "49 ", 20 ms apart
+ *   "crash"               kills the process
+ */
+import type { GenerateRequest, Piece } from "@glimpse/engine";
+import { createLogger, watchLoopDelay } from "@glimpse/telemetry";
+import { setTimeout as sleep } from "node:timers/promises";
+// oxlint-disable-next-line no-restricted-imports -- this file is a process of its own: a second main.ts
+import { readConfig } from "@glimpse/worker/config";
+// oxlint-disable-next-line no-restricted-imports
+import { runUntilSignal } from "@glimpse/worker/run";
+
+async function* generate(
+  { messages }: GenerateRequest,
+  signal: AbortSignal,
+): AsyncGenerator<Piece> {
+  const content = messages.at(-1)?.content ?? "";
+  const prompt =
+    typeof content === "string"
+      ? content
+      : content.map((part) => (part.type === "text" ? part.text : "")).join("");
+  if (prompt === "crash") process.kill(process.pid, "SIGKILL");
+  const [, words = "0", everyMs = "0"] = /^count (\d+) every (\d+)$/.exec(prompt) ?? [];
+  for (let i = 0; i < Number(words); i++) {
+    yield { type: "delta", text: `${i} ` };
+    await sleep(Number(everyMs), undefined, { signal });
+  }
+  const usage = { promptTokens: prompt.length, imageTokens: 0, completionTokens: Number(words) };
+  const timings = { preprocessMs: 0, visionMs: 0, firstTokenMs: 0, totalMs: 0 };
+  yield { type: "end", finishReason: "stop", outputTokenIds: [], usage, timings };
+}
+
+const config = readConfig();
+const log = createLogger("worker", config.logLevel);
+await runUntilSignal(
+  { config, log, engine: { generate }, loopDelay: watchLoopDelay().read },
+  async () => {},
+);

@@ -1,0 +1,66 @@
+/** An API and a worker as processes of their own, over a given Redis and under a prefix of their own. */
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort } from "./redis-server.ts";
+import type { Running } from "./process.ts";
+import { startProcess } from "./process.ts";
+
+const root = join(import.meta.dirname, "../..");
+const workerFiles = {
+  nano: join(root, "apps/worker/src/main.ts"),
+  scripted: join(import.meta.dirname, "scripted-worker.ts"),
+};
+
+export type System = Awaited<ReturnType<typeof startSystem>>;
+
+type Options = {
+  redisUrl: string;
+  engine: "nano" | "scripted";
+  env?: Record<string, string>;
+};
+
+/** Starts one API and one worker, and waits until both are ready. */
+export async function startSystem({ redisUrl, engine, env = {} }: Options) {
+  const prefix = `test-${randomUUID()}`;
+  const dataDir = await mkdtemp(join(tmpdir(), "glimpse-system-"));
+  const shared = {
+    REDIS_URL: redisUrl,
+    KEY_PREFIX: prefix,
+    MODEL_DIR: join(root, "models/nano"),
+    DATA_DIR: dataDir,
+    ...env,
+  };
+  const started: Running[] = [];
+
+  async function start(file: string, more: Record<string, string>): Promise<Running> {
+    const process = startProcess(file, { ...shared, ...more });
+    started.push(process);
+    await process.logged("ready");
+    return process;
+  }
+
+  async function startApi() {
+    const port = await freePort();
+    const api = await start(join(root, "apps/api/src/main.ts"), { PORT: String(port) });
+    return { api, url: `http://127.0.0.1:${port}` };
+  }
+
+  const startWorker = (more: Record<string, string> = {}) => start(workerFiles[engine], more);
+
+  const [{ api, url }, worker] = await Promise.all([startApi(), startWorker()]);
+  return {
+    prefix,
+    url,
+    api,
+    worker,
+    startApi,
+    startWorker,
+    /** Ends every process that was started. */
+    async stop(): Promise<void> {
+      await Promise.all(started.map((process) => process.kill("SIGKILL")));
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
