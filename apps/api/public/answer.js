@@ -26,6 +26,7 @@ function clearPieces() {
 /** An empty answer, about to be filled. */
 export function clear(words) {
   clearPieces();
+  again = "";
   reasoning.open = false;
   say("busy", words);
 }
@@ -45,19 +46,22 @@ function append(element, box, piece) {
   box.hidden = false;
 }
 
+/** Said with the state once a worker was lost. */
+let again = "";
+
 const draw = {
   queued: () => say("busy", "Waiting in the queue"),
-  running: () => say("busy", "Looking"),
+  running: () => say("busy", `Looking${again}`),
   reset({ attempt }) {
     clearPieces();
-    say("busy", `The worker was lost; starting again (attempt ${attempt})`);
+    again = `, attempt ${attempt}: the worker before was lost`;
   },
   reasoning({ text: piece }) {
-    say("busy", "Thinking");
+    say("busy", `Thinking${again}`);
     append(thoughts, reasoning, piece);
   },
   delta({ text: piece }) {
-    say("busy", "Answering");
+    say("busy", `Answering${again}`);
     append(text, text, piece);
   },
   succeeded({ output, usage, timings }) {
