@@ -9,8 +9,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import koffi, { type LibraryHandle } from "koffi";
 import { EngineError } from "./errors.ts";
+import { describe, type ElementType, type Handle, Tensor, type TensorSpec } from "./tensor.ts";
 
-type Pointer = bigint;
 type NativeFunction = ReturnType<LibraryHandle["func"]>;
 
 const API_VERSION = 24;
@@ -69,11 +69,8 @@ type FunctionName = keyof typeof FUNCTIONS;
 /** `handle` is held for as long as the functions: koffi unloads a library whose handle is collected. */
 type Library = { handle: LibraryHandle; functions: Record<FunctionName, NativeFunction> };
 
-/** ONNXTensorElementDataType of the types in use. */
-const ELEMENT_CODES = { float32: 1, int32: 6, int64: 7 } as const;
-export type ElementType = keyof typeof ELEMENT_CODES;
-/** A dimension of -1 is free. */
-export type TensorSpec = { type: ElementType; dims: readonly number[] };
+/** ONNXTensorElementDataType. */
+const ELEMENT_CODES: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7 };
 
 let library: Library | undefined;
 
@@ -92,7 +89,7 @@ function openLibrary(): Library {
     const [getApi] = koffi.decode(base, koffi.array("void *", 1));
     const api = koffi.call(getApi, koffi.proto("void * (uint32_t version)"), API_VERSION);
     if (api === null) throw new Error(`${file} has no API version ${API_VERSION}`);
-    const table: Pointer[] = koffi.decode(api, koffi.array("void *", TABLE_LENGTH));
+    const table: Handle[] = koffi.decode(api, koffi.array("void *", TABLE_LENGTH));
     const functions = Object.entries(FUNCTIONS).map(([name, [slot, signature]]) => [
       name,
       koffi.decode(table[slot], koffi.proto(signature)),
@@ -104,37 +101,12 @@ function openLibrary(): Library {
   }
 }
 
-/** A native tensor. Whoever makes it disposes of it, once no run uses it. */
-export class Tensor implements Disposable {
-  readonly type: ElementType;
-  readonly dims: readonly number[];
-  readonly handle: Pointer;
-  /** What it lies over, if on our side: held here so that the collector leaves it. */
-  readonly data: ArrayBufferView | undefined;
-  readonly #release: () => void;
-
-  constructor(spec: TensorSpec, handle: Pointer, release: () => void, data?: ArrayBufferView) {
-    this.type = spec.type;
-    this.dims = spec.dims;
-    this.handle = handle;
-    this.data = data;
-    this.#release = release;
-  }
-
-  [Symbol.dispose](): void {
-    this.#release();
-  }
-}
-
-/** A loaded graph; only a Runtime can use it. */
-export type GraphHandle = Pointer & { readonly brand?: "graph" };
-
 /** The environment that graphs and tensors live in. Close it after them. */
 export class Runtime {
   readonly #functions: Library["functions"];
-  readonly #env: Pointer;
-  readonly #memory: Pointer;
-  readonly #allocator: Pointer;
+  readonly #env: Handle;
+  readonly #memory: Handle;
+  readonly #allocator: Handle;
 
   constructor() {
     const FATAL = 4; // the runtime's own log stays silent: its errors come back as statuses
@@ -171,11 +143,11 @@ export class Runtime {
   }
 
   /** Loads a graph and the weights it points to. `threads` work inside one operator, the calling one included. */
-  async loadGraph(path: string, threads: number): Promise<GraphHandle> {
+  async loadGraph(path: string, threads: number): Promise<Handle> {
     const options = this.#create("CreateSessionOptions");
     try {
       this.#check("SetIntraOpNumThreads", this.#call("SetIntraOpNumThreads", options, threads));
-      const out: [Pointer | null] = [null];
+      const out: [Handle | null] = [null];
       const args = [this.#env, path, options, out];
       this.#check("CreateSession", await this.#callAsync("CreateSession", ...args));
       return out[0]!;
@@ -185,7 +157,7 @@ export class Runtime {
   }
 
   /** The names, types and dimensions that a graph declares. */
-  specs(graph: GraphHandle, kind: "Input" | "Output"): Map<string, TensorSpec> {
+  specs(graph: Handle, kind: "Input" | "Output"): Map<string, TensorSpec> {
     const count = this.#number(`SessionGet${kind}Count`, graph);
     const indexes = Array.from({ length: count }, (_, index) => index);
     return new Map(
@@ -200,7 +172,7 @@ export class Runtime {
 
   /** Runs a graph on another thread; outputs are written into the given tensors. */
   async run(
-    graph: GraphHandle,
+    graph: Handle,
     inputs: Record<string, Tensor>,
     outputs: Record<string, Tensor>,
   ): Promise<void> {
@@ -211,7 +183,7 @@ export class Runtime {
     this.#check("Run", await this.#callAsync("Run", graph, null, ...given, ...wanted));
   }
 
-  releaseGraph(graph: GraphHandle): void {
+  releaseGraph(graph: Handle): void {
     this.#call("ReleaseSession", graph);
   }
 
@@ -220,7 +192,7 @@ export class Runtime {
     this.#call("ReleaseEnv", this.#env);
   }
 
-  #spec(info: Pointer): TensorSpec {
+  #spec(info: Handle): TensorSpec {
     try {
       const tensor = this.#create("CastTypeInfoToTensorInfo", info); // a view of info
       const code = this.#number("GetTensorElementType", tensor);
@@ -248,8 +220,8 @@ export class Runtime {
   }
 
   /** Calls a function whose last parameter receives a handle. */
-  #create(name: FunctionName, ...args: unknown[]): Pointer {
-    const out: [Pointer | null] = [null];
+  #create(name: FunctionName, ...args: unknown[]): Handle {
+    const out: [Handle | null] = [null];
     this.#check(name, this.#call(name, ...args, out));
     return out[0]!;
   }
@@ -268,10 +240,6 @@ export class Runtime {
     this.#call("ReleaseStatus", status);
     throw new EngineError("engine_failure", `ONNX Runtime failed in ${name}`, { cause });
   }
-}
-
-export function describe({ type, dims }: TensorSpec): string {
-  return `${type}[${dims.join(", ")}]`;
 }
 
 function nativeDims(dims: readonly number[]): [BigInt64Array, number] {

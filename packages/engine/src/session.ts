@@ -1,6 +1,7 @@
 /** A loaded graph that checks what it is fed. Knows shapes; no pointers, no model. */
 import { EngineError } from "./errors.ts";
-import { describe, type GraphHandle, type Runtime, type Tensor, type TensorSpec } from "./ort.ts";
+import type { Runtime } from "./ort.ts";
+import { describe, type Handle, type Tensor, type TensorSpec } from "./tensor.ts";
 
 export type NamedTensors = Record<string, Tensor>;
 type Specs = ReadonlyMap<string, TensorSpec>;
@@ -8,7 +9,7 @@ type Specs = ReadonlyMap<string, TensorSpec>;
 export class Session {
   readonly #name: string;
   readonly #runtime: Runtime;
-  readonly #graph: GraphHandle;
+  readonly #graph: Handle;
   readonly #inputs: Specs;
   readonly #outputs: Specs;
 
@@ -25,7 +26,7 @@ export class Session {
     return new Session(runtime, name, graph);
   }
 
-  private constructor(runtime: Runtime, name: string, graph: GraphHandle) {
+  private constructor(runtime: Runtime, name: string, graph: Handle) {
     this.#runtime = runtime;
     this.#name = name;
     this.#graph = graph;

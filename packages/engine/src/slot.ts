@@ -1,9 +1,10 @@
 /** A sequence's place: its KV cache in the device's memory, layer by layer, where past and present are one buffer. */
 import { EngineError } from "./errors.ts";
 import { DECODER_IO, type Manifest } from "./manifest.ts";
-import type { Runtime, Tensor } from "./ort.ts";
+import type { Runtime } from "./ort.ts";
 import type { Slot } from "./runner.ts";
 import type { NamedTensors } from "./session.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** Capacities are rounded up, so that a cache fits the next sequence of about the same length. */
 const GRANULE = 256;

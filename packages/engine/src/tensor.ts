@@ -1,0 +1,34 @@
+/** Tensors by type, dimensions and an opaque handle; what is behind the handle is the binding's (ort.ts). */
+
+export type ElementType = "float32" | "int32" | "int64";
+/** A dimension of -1 is free. */
+export type TensorSpec = { type: ElementType; dims: readonly number[] };
+/** Something native: only the binding looks behind it. */
+export type Handle = bigint;
+
+/** A native tensor. Whoever makes it disposes of it, once no run uses it. */
+export class Tensor implements Disposable {
+  readonly type: ElementType;
+  readonly dims: readonly number[];
+  readonly handle: Handle;
+  /** What it lies over, if on our side: held here so that the collector leaves it. */
+  readonly data: ArrayBufferView | undefined;
+  readonly #release: () => void;
+
+  constructor(spec: TensorSpec, handle: Handle, release: () => void, data?: ArrayBufferView) {
+    this.type = spec.type;
+    this.dims = spec.dims;
+    this.handle = handle;
+    this.data = data;
+    this.#release = release;
+  }
+
+  [Symbol.dispose](): void {
+    this.#release();
+  }
+}
+
+/** For messages: shapes, never data. */
+export function describe({ type, dims }: TensorSpec): string {
+  return `${type}[${dims.join(", ")}]`;
+}
