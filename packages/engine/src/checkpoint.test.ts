@@ -14,6 +14,7 @@ const SMALL_FILES = [
   "tokenizer_config.json",
   "chat_template.jinja",
 ];
+const LIMITS = { maxPixels: 1e6, context: 1e6 };
 let dir: string;
 
 beforeEach(async () => {
@@ -30,7 +31,7 @@ async function edit(
   await writeFile(join(dir, file), JSON.stringify(change(value)));
 }
 
-const load = (): Promise<unknown> => loadProcessor(dir, 1e6);
+const load = (): Promise<unknown> => loadProcessor(dir, LIMITS);
 
 describe("refuses a broken folder by the file's name", () => {
   test.each([
@@ -91,7 +92,7 @@ test("the chat template may be in tokenizer_config.json, alone or by name", asyn
     ...value,
     chat_template: "<|user|>{{ messages[0].content }}",
   }));
-  const inline = await loadProcessor(dir, 1e6);
+  const inline = await loadProcessor(dir, LIMITS);
   const one = await inline.process([{ role: "user", content: "hi" }]);
   await edit("tokenizer_config.json", (value) => ({
     ...value,
@@ -100,7 +101,7 @@ test("the chat template may be in tokenizer_config.json, alone or by name", asyn
       { name: "default", template: value["chat_template"] },
     ],
   }));
-  const named = await loadProcessor(dir, 1e6);
+  const named = await loadProcessor(dir, LIMITS);
   expect((await named.process([{ role: "user", content: "hi" }])).ids).toEqual(one.ids);
 });
 

@@ -57,7 +57,7 @@ let runner: ScriptedRunner;
 let engine: Engine;
 
 beforeAll(async () => {
-  processor = await startProcessorPool({ dir: NANO, maxPixels: 1e6 }, 1);
+  processor = await startProcessorPool({ dir: NANO, limits: { maxPixels: 1e6, context: 1e6 } }, 1);
   settings = await readGenerationSettings(NANO);
 });
 afterAll(() => processor.close());

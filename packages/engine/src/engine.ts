@@ -53,11 +53,12 @@ export class Engine {
   static async load(dir: string, options: EngineOptions = {}): Promise<Engine> {
     const { maxPixels = DEFAULT_MAX_PIXELS, ...runnerOptions } = options;
     const settings = await readGenerationSettings(dir);
-    const processor = await startProcessorPool({ dir, maxPixels });
+    const runner = await loadRunner(dir, runnerOptions);
     try {
-      return new Engine({ runner: await loadRunner(dir, runnerOptions), processor, settings });
+      const limits = { maxPixels, context: runner.shape.context };
+      return new Engine({ runner, processor: await startProcessorPool({ dir, limits }), settings });
     } catch (cause) {
-      await processor.close();
+      await runner.close();
       throw cause;
     }
   }

@@ -20,3 +20,9 @@ export class EngineError extends Error {
     this.code = code;
   }
 }
+
+/** `least` tokens were counted before giving up; the prompt may have more. */
+export function contextTooLong(least: number, context: number): EngineError {
+  const message = `the prompt has at least ${least} tokens; the model's context is ${context}, answer included`;
+  return new EngineError("context_too_long", message);
+}

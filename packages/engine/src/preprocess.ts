@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import type { ImageSettings } from "./checkpoint.ts";
 import { decodeImage, type Raster } from "./decode-image.ts";
-import { EngineError } from "./errors.ts";
+import { contextTooLong, EngineError } from "./errors.ts";
 import { resizeBicubic, smartResize } from "./resize.ts";
 import type { Grid } from "./types.ts";
 
@@ -17,15 +17,30 @@ export type Pictures = {
   digest: string;
 };
 
-/** @throws EngineError as decodeImage does; the message says which picture, counted from 1 */
+export type Limits = {
+  /** Pixels of one picture's file, width * height. */
+  maxPixels: number;
+  /** Tokens that the model takes in all. */
+  context: number;
+};
+
+/**
+ * @throws EngineError as decodeImage does, the message saying which picture, counted from 1; `context_too_long` as soon
+ * as the pictures alone are more than the model takes, before their patches fill the memory
+ */
 export async function preprocess(
   files: Uint8Array[],
   settings: ImageSettings,
-  maxPixels: number,
+  { maxPixels, context }: Limits,
 ): Promise<Pictures> {
   const resized: Raster[] = [];
-  for (const [i, file] of files.entries())
-    resized.push(await numbered(i + 1, prepare(file, settings, maxPixels)));
+  let tokens = 0;
+  for (const [i, file] of files.entries()) {
+    const image = await numbered(i + 1, prepare(file, settings, maxPixels));
+    tokens += (image.width * image.height) / (settings.patch * settings.merge) ** 2;
+    if (tokens > context) throw contextTooLong(tokens, context);
+    resized.push(image);
+  }
   const grids = resized.map(({ width, height }): Grid => [
     1,
     height / settings.patch,

@@ -2,11 +2,12 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { EngineError, type EngineErrorCode } from "./errors.ts";
+import type { Limits } from "./preprocess.ts";
 import type { ModelInput } from "./processor.ts";
 import type { Vocabulary } from "./tokenizer.ts";
 import type { Message } from "./types.ts";
 
-export type ProcessorSetup = { dir: string; maxPixels: number };
+export type ProcessorSetup = { dir: string; limits: Limits };
 /** Requests are numbered from 1; reply 0 says that the thread has loaded. */
 export type ProcessorRequest = {
   number: number;

@@ -6,7 +6,7 @@ import { loadProcessor } from "./processor.ts";
 
 if (parentPort === null) throw new Error("processor-thread.ts runs as a worker thread only");
 const port = parentPort;
-const { dir, maxPixels } = workerData as ProcessorSetup;
+const { dir, limits } = workerData as ProcessorSetup;
 
 const reply = (message: ProcessorReply, transfer: ArrayBuffer[] = []): void =>
   port.postMessage(message, transfer);
@@ -22,7 +22,7 @@ function refuse(number: number, cause: unknown): void {
 }
 
 try {
-  const processor = await loadProcessor(dir, maxPixels);
+  const processor = await loadProcessor(dir, limits);
   port.on("message", ({ number, messages, thinking }: ProcessorRequest) => {
     processor.process(messages, thinking).then(
       (input) => reply({ number, input }, [input.pixels.buffer]),

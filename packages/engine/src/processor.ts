@@ -8,7 +8,8 @@ import {
   readImageSettings,
   readJson,
 } from "./checkpoint.ts";
-import { preprocess, type Pictures } from "./preprocess.ts";
+import { contextTooLong } from "./errors.ts";
+import { type Limits, type Pictures, preprocess } from "./preprocess.ts";
 import { createPromptEncoder, type PromptMessage } from "./prompt.ts";
 import { createTokenizer, TokenizerFile, type Vocabulary } from "./tokenizer.ts";
 import type { Message } from "./types.ts";
@@ -25,10 +26,9 @@ export type Processor = {
 
 /**
  * Reads the checkpoint's tokenizer, template and preprocessor.
- * @param maxPixels of one picture, width * height
  * @throws EngineError `invalid_checkpoint` naming the file
  */
-export async function loadProcessor(dir: string, maxPixels: number): Promise<Processor> {
+export async function loadProcessor(dir: string, limits: Limits): Promise<Processor> {
   const [file, chat, image, { imageTokenId }] = await Promise.all([
     readJson(dir, "tokenizer.json", TokenizerFile),
     readChatSettings(dir),
@@ -37,16 +37,34 @@ export async function loadProcessor(dir: string, maxPixels: number): Promise<Pro
   ]);
   const tokenizer = createTokenizer(file);
   const encodePrompt = createPromptEncoder(tokenizer, chat, imageTokenId, image.merge);
+  const vocabulary = tokenizer.vocabulary();
+  const longest = longestToken(vocabulary);
   return {
-    vocabulary: tokenizer.vocabulary(),
+    vocabulary,
     async process(messages, thinking) {
-      const pictures = await preprocess(imageFiles(messages), image, maxPixels);
+      // Encoding megabytes takes seconds of this thread: what is too long at any rate is refused unread.
+      const least = Math.ceil(textBytes(messages) / longest);
+      if (least > limits.context) throw contextTooLong(least, limits.context);
+      const pictures = await preprocess(imageFiles(messages), image, limits);
       return {
         ...pictures,
         ids: encodePrompt(messages.map(withoutBytes), pictures.grids, thinking),
       };
     },
   };
+}
+
+function longestToken({ offsets }: Vocabulary): number {
+  return offsets.reduce((longest, at, id) => Math.max(longest, at - (offsets[id - 1] ?? 0)), 1);
+}
+
+function textBytes(messages: Message[]): number {
+  const texts = messages.flatMap(({ content }) =>
+    typeof content === "string"
+      ? [content]
+      : content.flatMap((part) => (part.type === "text" ? [part.text] : [])),
+  );
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 }
 
 function imageFiles(messages: Message[]): Uint8Array[] {

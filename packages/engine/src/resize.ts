@@ -116,7 +116,9 @@ function resizeRows({ data, width, height }: Raster, newWidth: number): Raster {
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < newWidth; x++, to += 3) {
       let from = (y * width + starts[x]!) * 3;
-      let [r, g, b] = [half, half, half];
+      let r = half;
+      let g = half;
+      let b = half;
       for (let k = x * taps, end = k + counts[x]!; k < end; k++, from += 3) {
         const weight = weights[k]!;
         r += weight * data[from]!;

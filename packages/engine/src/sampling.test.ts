@@ -110,14 +110,14 @@ describe("drawing", () => {
     expect(draw(1)).not.toEqual(draw(2));
   });
 
-  test("a large vocabulary takes little time", () => {
+  test("a large vocabulary is not sorted", () => {
     const logits = Float32Array.from({ length: 151_552 }, (_, i) => Math.sin(i * i) * 8);
-    const sample = createSampler(
-      { ...PLAIN, temperature: 0.8, topP: 0.6, topK: 2, repetitionPenalty: 1.1 },
-      [],
-    );
-    const start = performance.now();
-    for (let i = 0; i < 50; i++) sample(logits);
-    expect((performance.now() - start) / 50).toBeLessThan(20);
+    const sample = createSampler({ ...PLAIN, topP: 0.6, topK: 2, repetitionPenalty: 1.1 }, []);
+    const timeOf = (work: () => unknown): number => {
+      const start = performance.now();
+      for (let i = 0; i < 20; i++) work();
+      return performance.now() - start;
+    };
+    expect(timeOf(() => sample(logits))).toBeLessThan(timeOf(() => logits.slice().sort()));
   });
 });
