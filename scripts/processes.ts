@@ -16,15 +16,17 @@ export type Program = {
 
 export type Running = { stop(): Promise<void> };
 
-/** A process that lived this long had started well: its next end is a new story. */
-const settledMs = 10_000;
-const maxRestarts = 4;
+const longestDelayMs = 10_000;
 
 /**
- * Starts `program` and starts it again when it ends, a little later each time. When it ends again
- * and again within seconds, `giveUp` is told why, once.
+ * Starts `program`, and starts it again when it ends, a little later each time. One that ends by
+ * itself before `isUp()` would only do so again: then `giveUp` is told why, and it is left alone.
  */
-export function keepRunning(program: Program, giveUp: (reason: Problem) => void): Running {
+export function keepRunning(
+  program: Program,
+  isUp: () => boolean,
+  giveUp: (reason: Problem) => void,
+): Running {
   let child: ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
   let stopping = false;
@@ -39,22 +41,21 @@ export function keepRunning(program: Program, giveUp: (reason: Problem) => void)
     closeSync(log);
     child = current;
     ended = new Promise((resolve) => {
-      current.once("error", (error) => resolve(onEnd(error.message, startedAt)));
-      current.once("exit", (code, signal) => {
-        resolve(onEnd(signal ? `killed by ${signal}` : `exit code ${code}`, startedAt));
-      });
+      current.once("error", () => resolve(onEnd(1, null, startedAt)));
+      current.once("exit", (code, signal) => resolve(onEnd(code, signal, startedAt)));
     });
   }
 
-  function onEnd(how: string, startedAt: number): void {
+  function onEnd(code: number | null, signal: string | null, startedAt: number): void {
     child = undefined;
     if (stopping) return;
-    if (Date.now() - startedAt > settledMs) restarts = 0;
-    if (restarts === maxRestarts) {
-      giveUp(new Problem(`${program.name} does not stay up (${how}).\n${lastLines(program)}`));
+    const how = signal ? `killed by ${signal}` : `exit code ${code}`;
+    if (code !== null && !isUp()) {
+      giveUp(new Problem(`${program.name} cannot run (${how}).\n${lastWords(program)}`));
       return;
     }
-    const delayMs = 250 * 2 ** restarts++;
+    if (Date.now() - startedAt > longestDelayMs) restarts = 0;
+    const delayMs = Math.min(250 * 2 ** restarts++, longestDelayMs);
     console.log(`  ! ${program.name} ended (${how}); starting it again in ${delayMs / 1000} s`);
     timer = setTimeout(start, delayMs);
   }
@@ -72,7 +73,11 @@ export function keepRunning(program: Program, giveUp: (reason: Problem) => void)
   };
 }
 
-function lastLines({ logFile }: Program): string {
-  const lines = readFileSync(logFile, "utf8").trimEnd().split("\n").slice(-8);
-  return `The end of ${logFile}:\n${lines.map((line) => `  ${line}`).join("\n")}`;
+/** The error that a process ended with, or else the end of its log. */
+function lastWords({ logFile }: Program): string {
+  const text = readFileSync(logFile, "utf8").trimEnd();
+  const thrown = [...text.matchAll(/^\w*Error.*?: ((?:.|\n)*?)(?=\n\s+at |\n\s*\n|$(?!\n))/gm)].at(
+    -1,
+  );
+  return `${thrown?.[1] ?? text.split("\n").slice(-8).join("\n")}\n(${logFile})`;
 }

@@ -14,6 +14,8 @@ const root = join(import.meta.dirname, "..");
 /** What runs, in the order in which it was started. */
 const running: Running[] = [];
 let stopping = false;
+/** Whether everything has been ready once; from then on what ends is started again. */
+let up = false;
 
 /** Stops everything, the last started first: the worker still needs Redis to end well. */
 async function stop(code: number, why: string): Promise<void> {
@@ -45,6 +47,7 @@ async function expectFreePort({ host, port }: Settings): Promise<void> {
 /** Waits until API and worker say that they are ready, telling what is missing until then. */
 async function untilReady(url: string, note: (text: string) => void): Promise<void> {
   for (;;) {
+    if (stopping) throw new Problem("not ready in time");
     const response = await fetch(`${url}/ready`).catch(() => undefined);
     if (response?.ok) return;
     const body = (await response?.json().catch(() => undefined)) as
@@ -62,7 +65,7 @@ async function start(settings: Settings): Promise<void> {
   const run = (program: Omit<Program, "logFile">) => {
     const logFile = join(logs, `${program.name}.log`);
     rmSync(logFile, { force: true });
-    running.push(keepRunning({ ...program, logFile }, fail));
+    running.push(keepRunning({ ...program, logFile }, () => up, fail));
   };
 
   let redisUrl = settings.redisUrl;
@@ -91,6 +94,7 @@ async function start(settings: Settings): Promise<void> {
     run({ name, command: process.execPath, args, cwd: root, env, drainMs: 30_000 });
   }
   await step("API, worker and model", (note) => untilReady(url, note));
+  up = true;
 
   const sample = await askSample(url).catch((error: unknown) => {
     console.error(`\n${error instanceof Problem ? error.message : String(error)} See ${logs}.`);
