@@ -6,13 +6,13 @@ import type { LoopDelay } from "@glimpse/telemetry";
 import { serveStatic } from "@hono/node-server/serve-static";
 import type { Context } from "hono";
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { z } from "zod";
 import type { AcceptDeps } from "./accept.ts";
 import { createAccept } from "./accept.ts";
 import { ApiError } from "./api-error.ts";
+import { readBody } from "./body.ts";
 import type { Limits } from "./config.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
@@ -59,18 +59,11 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     throw new ApiError("not_found", `There is nothing at ${c.req.path}.`);
   });
 
-  const limitBody = bodyLimit({
-    maxSize: limits.bodyBytes,
-    onError: () => {
-      throw new ApiError("body_too_large", `The body has more than ${limits.bodyBytes} bytes.`);
-    },
-  });
-
-  app.post("/v1/jobs", limitBody, async (c) => {
+  app.post("/v1/jobs", async (c) => {
     return accepted(c, await existing(await submit(c)));
   });
 
-  app.post("/v1/infer", limitBody, async (c) => {
+  app.post("/v1/infer", async (c) => {
     const waitMs = readWaitMs(c, 30);
     const id = await submit(c);
     const job = await waitForEnd(deps, id, waitMs, untilGone(c));
@@ -130,7 +123,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.get("*", serveStatic({ root: publicFolder }));
 
   async function submit(c: Context<AppEnv>): Promise<string> {
-    const bytes = new Uint8Array(await c.req.arrayBuffer());
+    const bytes = await readBody(c.req.raw, limits.bodyBytes);
     return accept(bytes, c.req.header("Content-Type") ?? "");
   }
 

@@ -6,6 +6,7 @@ import {
   createRedisBlobs,
   connectRedis,
   Subscriber,
+  untilReady,
 } from "@glimpse/ledger";
 import { createLogger, watchLoopDelay } from "@glimpse/telemetry";
 import type { HttpBindings } from "@hono/node-server";
@@ -13,13 +14,14 @@ import { createAdaptorServer } from "@hono/node-server";
 import { createApp } from "./app.ts";
 import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
-import { createParser } from "./parser.ts";
+import { createIntake } from "./intake.ts";
+import { createIntakePool } from "./intake-pool.ts";
 
 const config = readConfig();
 const { limits, served, shard, retentionS } = config;
 const log = createLogger("api", config.logLevel);
 const connect = (profile: "failFast" | "bulk") =>
-  connectRedis(config.redisUrl, profile, (error) => log.warn({ error }, "redis connection"));
+  connectRedis(config.redisUrl, profile, (error) => log.warn({ error }, "redis connection lost"));
 
 const redis = connect("failFast");
 const bulk = connect("bulk");
@@ -27,18 +29,18 @@ const listening = connect("failFast");
 const keys = createKeys(config.keyPrefix);
 const ledger = createLedger(redis, keys, { shard, retentionS });
 const queues = createQueues(redis, keys, { timeoutMs: 1_000 });
-const parser = createParser(limits);
+const blobs = createRedisBlobs(redis, bulk, keys, { shard, ttlS: retentionS });
+const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
+const intake = createIntakePool(config, createIntake({ limits, blobs, fetchImage }));
 const loopDelay = watchLoopDelay();
 const closing = new AbortController();
 
 const app = createApp({
   ledger,
   queues,
-  blobs: createRedisBlobs(redis, bulk, keys, { shard, ttlS: retentionS }),
-  parser,
+  takeIn: intake.takeIn,
   subscriber: new Subscriber(listening),
   keys,
-  fetchImage: createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs }),
   served,
   limits,
   log,
@@ -64,6 +66,7 @@ server.on("error", (error) => {
   log.fatal({ error }, "cannot listen");
   process.exit(1);
 });
+await Promise.all([redis, bulk, listening].map((connection) => untilReady(connection, 1_000)));
 server.listen(config.port, config.host, () => {
   log.info({ address: server.address(), ...served }, "ready");
 });
@@ -80,7 +83,7 @@ async function stop(signal: string): Promise<void> {
   await closed;
   clearTimeout(limit);
   loopDelay.stop();
-  await Promise.all([parser.close(), queues.close()]);
+  await Promise.all([intake.close(), queues.close()]);
   for (const connection of [redis, bulk, listening]) connection.disconnect();
   log.info("stopped");
 }

@@ -4,8 +4,10 @@ import { openTestLedger } from "@glimpse/ledger/testing";
 import { createLogger } from "@glimpse/telemetry";
 import type { AppDeps } from "./app.ts";
 import { createApp } from "./app.ts";
+import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
-import { createParser } from "./parser.ts";
+import { createIntake } from "./intake.ts";
+import { createIntakePool } from "./intake-pool.ts";
 
 export const testLimits = {
   bodyBytes: 4_000_000,
@@ -16,13 +18,15 @@ export const testLimits = {
 
 export async function openTestApp(overrides: Partial<AppDeps> = {}) {
   const open = await openTestLedger();
-  const parser = createParser(testLimits);
+  const config = readConfig({ REDIS_URL: open.url, KEY_PREFIX: open.prefix });
+  const fetchImage = createFetchImage({ limits: testLimits, timeoutMs: 1_000 });
+  const inPlace = createIntake({ limits: testLimits, blobs: open.blobs, fetchImage });
+  const intake = createIntakePool({ ...config, limits: testLimits }, inPlace);
   const closing = new AbortController();
   const app = createApp({
     ...open,
-    parser,
-    fetchImage: createFetchImage({ limits: testLimits, timeoutMs: 1_000 }),
-    served: { model: "nano", version: "nano@1" },
+    takeIn: intake.takeIn,
+    served: config.served,
     limits: testLimits,
     log: createLogger("test", "silent"),
     closing: closing.signal,
@@ -44,7 +48,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     cutSubscriber: () => open.listening.disconnect(true),
     async close() {
       closing.abort();
-      await parser.close();
+      await intake.close();
       await open.close();
     },
   };

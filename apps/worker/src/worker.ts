@@ -8,6 +8,7 @@ import {
   createLedger,
   createQueues,
   createRedisBlobs,
+  isRedisUnavailable,
   Subscriber,
   sweepPending,
 } from "@glimpse/ledger";
@@ -38,7 +39,9 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
   const slots = 1;
   const id = randomUUID();
   const connect = () =>
-    connectRedis(config.redisUrl, "patient", (error) => log.warn({ error }, "redis connection"));
+    connectRedis(config.redisUrl, "patient", (error) =>
+      log.warn({ error }, "redis connection lost"),
+    );
   const redis = connect();
   const bulk = connect();
   const listening = connect();
@@ -73,7 +76,9 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
     onPoisoned: (job) =>
       fail(job, jobErrorOf("worker_crashed", "The job brought its workers down.")),
   });
-  pump.on("error", (error) => log.warn({ error }, "queue"));
+  pump.on("error", (error) => {
+    if (!isRedisUnavailable(error)) log.warn({ error }, "queue");
+  });
   pump.on("stalled", (job) => log.warn({ job }, "a worker lost this job; it is queued again"));
 
   async function processJob(job: Job, token?: string): Promise<void> {

@@ -6,5 +6,5 @@ export { createLedger } from "./ledger.ts";
 export type { Attempt, Ledger, LogPiece, NewJob, Outcome } from "./ledger.ts";
 export { createQueues, sweepPending } from "./queue.ts";
 export type { Queues } from "./queue.ts";
-export { connectRedis, isRedisUnavailable } from "./redis.ts";
+export { connectRedis, isRedisUnavailable, untilReady } from "./redis.ts";
 export { Subscriber } from "./subscriber.ts";

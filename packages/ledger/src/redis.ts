@@ -1,4 +1,5 @@
 /** Connections to Redis: what to do when it does not answer is decided here and nowhere else. */
+import { once } from "node:events";
 import { Redis } from "ioredis";
 import type { RedisOptions } from "ioredis";
 
@@ -30,17 +31,30 @@ const profiles = {
 } as const satisfies Record<string, RedisOptions>;
 
 /**
- * Opens a connection. It reconnects for ever; errors go to `onError` and never bring the process down.
+ * Opens a connection, which reconnects for ever. `onLost` is told once each time it is lost; errors never bring the process down.
  * `autoResubscribe` is off because `Subscriber` does it, and says so to its listeners.
  */
 export function connectRedis(
   url: string,
   profile: keyof typeof profiles,
-  onError: (error: Error) => void,
+  onLost: (error: Error) => void,
 ): Redis {
   const redis = new Redis(url, { ...profiles[profile], retryStrategy, autoResubscribe: false });
-  redis.on("error", onError);
+  let isLost = false;
+  redis.on("error", (error) => {
+    if (!isLost) onLost(error);
+    isLost = true;
+  });
+  redis.on("ready", () => {
+    isLost = false;
+  });
   return redis;
+}
+
+/** Waits until the connection is ready, or for `timeoutMs`: a `failFast` one refuses commands before that. */
+export async function untilReady(redis: Redis, timeoutMs: number): Promise<void> {
+  if (redis.status === "ready") return;
+  await once(redis, "ready", { signal: AbortSignal.timeout(timeoutMs) }).catch(() => {});
 }
 
 /** Redis answered, but cannot serve: full, read-only, loading, without disk or quorum. */
