@@ -26,7 +26,7 @@ export type GenerateRequest = {
   sampling?: Partial<Sampling>;
   /** Output tokens at most; the rest of the context by default. */
   maxTokens?: number;
-  /** Generation ends before the first of these; the string itself is not emitted. */
+  /** Generation ends before the first of these in the answer (not in the thinking); the string itself is not emitted. */
   stop?: string[];
   /** Undefined leaves the template's `enable_thinking` undefined. */
   thinking?: boolean;
@@ -39,7 +39,7 @@ export type Grid = [t: number, h: number, w: number];
 
 export type Usage = { promptTokens: number; imageTokens: number; completionTokens: number };
 
-/** Milliseconds. */
+/** Milliseconds; first token and total count from the call, waiting for one's turn included. */
 export type Timings = {
   preprocessMs: number;
   visionMs: number;
