@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadRunner, MANIFEST_FILE, WEIGHTS_FILE } from "@glimpse/engine";
 import { expect, it } from "vitest";
@@ -71,7 +71,15 @@ it("prepares a model once, again when it changes, and not when it is converted",
   expect(await prepare(first)).toBe(first);
   expect(converted).toBe(1);
 
+  await rm(join(first, WEIGHTS_FILE)); // somebody cleaned up
+  await expect(loadRunner(first)).rejects.toMatchObject({
+    code: "invalid_checkpoint",
+    message: expect.stringContaining(WEIGHTS_FILE),
+  });
+  expect(await prepare(checkpoint)).toBe(first);
+  expect(converted).toBe(2);
+
   await rename(join(checkpoint, "reference.safetensors"), join(checkpoint, "renamed"));
   expect(await prepare(checkpoint)).not.toBe(first);
-  expect(converted).toBe(2);
+  expect(converted).toBe(3);
 });

@@ -2,7 +2,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { EngineError, MANIFEST_FORMAT, readManifest } from "@glimpse/engine";
+import { EngineError, MANIFEST_FILE, MANIFEST_FORMAT, readManifest } from "@glimpse/engine";
 
 const ABANDONED_MS = 24 * 60 * 60 * 1000;
 
@@ -15,8 +15,12 @@ export async function makeFolder(
   target: string,
   fill: (draft: string) => Promise<void>,
 ): Promise<void> {
-  const replaced = await isConversion(target);
-  if (!replaced) await refuseToMix(target);
+  const present = await readdir(target).catch((): string[] => []);
+  const replaced = present.includes(MANIFEST_FILE); // even one that is broken
+  if (present.length > 0 && !replaced) {
+    const message = `${target} is neither empty nor a conversion: choose another folder`;
+    throw new EngineError("invalid_checkpoint", message);
+  }
   const [parent, prefix] = [dirname(target), `.${basename(target)}.`];
   await sweep(parent, prefix);
   const draft = join(parent, prefix + randomUUID());
@@ -56,13 +60,6 @@ export async function cacheName(checkpoint: string, dtype: string): Promise<stri
     hash.update(`\n${file} ${size} ${mtimeMs}`);
   }
   return `${basename(dir)}-${hash.digest("hex").slice(0, 16)}`;
-}
-
-async function refuseToMix(target: string): Promise<void> {
-  const files = await readdir(target).catch(() => []);
-  if (files.length === 0) return;
-  const message = `${target} is neither empty nor a conversion: choose another folder`;
-  throw new EngineError("invalid_checkpoint", message);
 }
 
 /** Removes what conversions left that were killed long ago; younger ones may be at work. */

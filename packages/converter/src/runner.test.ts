@@ -97,7 +97,12 @@ describe("a chunk that cannot be is refused, and the slot goes on", () => {
     const { patchDim } = runner.shape;
     const pixels = new Float32Array(4 * patchDim);
     await expect(runner.encodeImages(pixels, [[1, 2, 4]])).rejects.toMatchObject(failure);
-    await expect(runner.encodeImages(pixels, [[1, 1, 4]])).rejects.toMatchObject(failure);
+    await expect(
+      runner.encodeImages(pixels, [
+        [1, 1, 2],
+        [1, 1, 2],
+      ]),
+    ).rejects.toMatchObject(failure);
   });
 });
 

@@ -2,7 +2,7 @@
  * What a converted model folder holds: the names of its files, of its graphs' inputs and outputs, and the manifest.
  * The converter writes by these names and the runner reads by them; neither knows them from elsewhere.
  */
-import { readFile } from "node:fs/promises";
+import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { EngineError } from "./errors.ts";
@@ -83,12 +83,19 @@ export const Manifest = z.strictObject({
 });
 export type Manifest = z.infer<typeof Manifest>;
 
-/** Throws EngineError `invalid_checkpoint` if the folder is no conversion. */
+/** Throws EngineError `invalid_checkpoint` if the folder is no conversion or a file of it is missing. */
 export async function readManifest(dir: string): Promise<Manifest> {
+  const refuse = (message: string) => (cause: unknown) => {
+    throw new EngineError("invalid_checkpoint", `${dir}: ${message}`, { cause });
+  };
+  const notConverted = refuse(`not a converted model, no readable ${MANIFEST_FILE}`);
+  const text = await readFile(join(dir, MANIFEST_FILE), "utf8").catch(notConverted);
+  for (const file of [...Object.values(GRAPH_FILES), WEIGHTS_FILE]) {
+    await access(join(dir, file)).catch(refuse(`${file} is missing`));
+  }
   try {
-    return Manifest.parse(JSON.parse(await readFile(join(dir, MANIFEST_FILE), "utf8")));
+    return Manifest.parse(JSON.parse(text));
   } catch (cause) {
-    const message = `${dir} is not a converted model: no readable ${MANIFEST_FILE}`;
-    throw new EngineError("invalid_checkpoint", message, { cause });
+    return notConverted(cause);
   }
 }

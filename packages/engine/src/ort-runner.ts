@@ -41,14 +41,15 @@ export async function loadRunner(
   const manifest = await readManifest(dir);
   const runtime = new Runtime();
   const loaded: Session[] = [];
-  const load = async (name: keyof Graphs) => {
-    const session = await Session.load(runtime, name, join(dir, GRAPH_FILES[name]), threads);
+  const load = async (name: keyof Graphs, threadsOfGraph = threads) => {
+    const path = join(dir, GRAPH_FILES[name]);
+    const session = await Session.load(runtime, name, path, threadsOfGraph);
     loaded.push(session);
     return session;
   };
   try {
     const vision = await load("vision");
-    const embedding = await load("embedding");
+    const embedding = await load("embedding", 1);
     const decoder = await load("decoder");
     return new OrtRunner(manifest, runtime, { vision, embedding, decoder });
   } catch (error) {
@@ -96,6 +97,10 @@ class OrtRunner implements Runner {
       pixels.length === total * patchDim,
       `${pixels.length} pixel values for ${total} patches of ${patchDim}`,
     );
+    for (const [, h, w] of grids) {
+      const merges = h % merge === 0 && w % merge === 0;
+      check(merges, `a grid of ${h} x ${w} patches does not merge by ${merge}`);
+    }
     const features = new Float32Array((total / merge ** 2) * hidden);
     let patch = 0;
     // One picture a call: attention stays within it, and memory is one picture's.
@@ -114,11 +119,7 @@ class OrtRunner implements Runner {
 
   async #encodeImage(pixels: Float32Array, [t, h, w]: Grid, features: Float32Array): Promise<void> {
     const { vision } = this.#manifest;
-    const { merge, patchDim, hidden } = this.shape;
-    check(
-      h % merge === 0 && w % merge === 0,
-      `a grid of ${h} x ${w} patches does not merge by ${merge}`,
-    );
+    const { patchDim, hidden } = this.shape;
     const { cos, sin } = visionRotation(h, w, vision);
     using scope = new DisposableStack();
     const tensor = (data: Float32Array, ...dims: number[]) =>
