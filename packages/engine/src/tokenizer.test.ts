@@ -22,6 +22,7 @@ function treacherous(): Tokenizer {
       vocab.set(word.slice(0, n + 1), vocab.get(word.slice(0, n + 1)) ?? vocab.size);
     }
   }
+  for (const [i, control] of controls.entries()) vocab.set(control, 900 + i);
   return createTokenizer(
     TokenizerFile.parse({
       added_tokens: controls.map((content, i) => ({ content, id: 900 + i, special: i === 0 })),
@@ -100,6 +101,28 @@ test("splits at control tokens, the longest that fits", () => {
     "<|user|>",
     "<|use",
   ]);
+});
+
+test("GPT-2's pattern takes for spaces what Unicode does, not what JavaScript does", () => {
+  const vocab = Object.fromEntries([..."!Âħï»¿", "!Â", "!ï"].map((text, id) => [text, id]));
+  const { encode } = createTokenizer(
+    TokenizerFile.parse({
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: {
+        type: "ByteLevel",
+        add_prefix_space: false,
+        trim_offsets: true,
+        use_regex: true,
+      },
+      post_processor: null,
+      decoder: { type: "ByteLevel" },
+      model: { type: "BPE", vocab, merges: ["! Â", "! ï"] },
+    }),
+  );
+  const id = (text: string): number => vocab[text]!;
+  expect(encode("!\u0085")).toEqual([id("!"), id("Â"), id("ħ")]); // U+0085 is a space: no merge across
+  expect(encode("!\ufeff")).toEqual([id("!ï"), id("»"), id("¿")]); // U+FEFF is none
 });
 
 describe("refuses what it cannot do as the reference does", () => {
