@@ -43,7 +43,8 @@ async function install(note) {
   /** @param {Buffer} chunk */
   const hear = (chunk) => {
     output += chunk;
-    note(String(chunk).trimEnd().split("\n").at(-1) ?? "");
+    const line = String(chunk).trimEnd().split("\n").at(-1) ?? "";
+    if (!line.includes("npm warn")) note(line);
   };
   child.stdout.on("data", hear);
   child.stderr.on("data", hear);
