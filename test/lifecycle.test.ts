@@ -1,6 +1,5 @@
 // The life of a job through real processes, with an engine that does what its prompt says.
 import { connectRedis, createKeys, createLedger } from "@glimpse/ledger";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { createClient, textOf } from "./support/client.ts";
 import type { System } from "./support/system.ts";
@@ -54,19 +53,18 @@ test("every way of reading gives the same answer", async () => {
   expect(live.filter((event) => event.type === "delta").length).toBeGreaterThan(20);
 });
 
-test("a stream goes on at another API process", async () => {
+test("when an API process stops, its streams go on at another", async () => {
   const other = await system.startApi();
-  const { id } = await client.submit({ prompt: "count 40 every 20" });
+  const { id } = await client.submit({ prompt: "count 60 every 20" });
   const first: Events = [];
-  for await (const event of client.events(id)) {
+  for await (const event of createClient(other.url).events(id)) {
     first.push(event);
-    if (first.length === 10) break;
+    if (first.length === 10) expect(await other.api.kill("SIGTERM")).toBe(0);
   }
-  const rest: Events = [];
-  for await (const event of createClient(other.url).events(id, 9)) rest.push(event);
-  expect(numbers([...first, ...rest])).toEqual([...first, ...rest].map((_, i) => i));
-  expect(textOf([...first, ...rest])).toBe(counted(40));
-  await other.api.kill("SIGTERM");
+  expect(ends(first)).toEqual([]);
+  const all = [...first, ...(await collect(id, first.length - 1))];
+  expect(numbers(all)).toEqual(all.map((_, i) => i));
+  expect(textOf(all)).toBe(counted(60));
 });
 
 test("a stream whose reader is gone leaves no subscription", async () => {
@@ -144,25 +142,23 @@ test("a worker asked to stop finishes what it has begun", async () => {
 test("what a stopping worker cannot finish in time is taken by another at once", async () => {
   const second = await system.startWorker({ GRACE_MS: "300" });
   await system.worker.kill("SIGTERM");
-  const { id } = await client.submit({ prompt: "count 150 every 20" });
+  const { id } = await client.submit({ prompt: "count 5000 every 20" });
   await speaks(id);
   system.worker = await system.startWorker();
   const stoppedAt = Date.now();
   expect(await second.kill("SIGTERM")).toBe(0);
-  expect(Date.now() - stoppedAt).toBeLessThan(3_000);
-  const events = await collect(id);
-  expect(types(events).filter((type) => type !== "delta")).toEqual([
-    "queued",
-    "running",
-    "queued",
-    "reset",
-    "running",
-    "succeeded",
-  ]);
-  const [, , back, , running] = events.filter((event) => event.type !== "delta");
+  expect(Date.now() - stoppedAt).toBeLessThan(5_000);
+  const events: Events = [];
+  for await (const event of client.events(id)) {
+    events.push(event);
+    if (event.type === "delta" && types(events).includes("reset")) break;
+  }
+  const [, , back, reset, running] = events.filter((event) => event.type !== "delta");
+  expect([back?.type, reset?.type, running?.type]).toEqual(["queued", "reset", "running"]);
   if (back?.type !== "queued" || running?.type !== "running") throw new Error("unreachable");
   expect(running.at_ms - back.at_ms).toBeLessThan(1_000);
-  expect(textOf(events)).toBe(counted(150));
+  expect(textOf(events)).toMatch(/^0 /);
+  await client.cancel(id);
 }, 60_000);
 
 test("a job that brings its workers down is given up after three", async () => {
@@ -177,5 +173,4 @@ test("a job that brings its workers down is given up after three", async () => {
     attempt: 3,
   });
   expect(await client.infer({ prompt: "count 2 every 1" })).toMatchObject({ state: "succeeded" });
-  await sleep(0);
 }, 120_000);

@@ -5,7 +5,7 @@
  *   "crash"               kills the process
  */
 import type { GenerateRequest, Piece } from "@glimpse/engine";
-import { createLogger, watchLoopDelay } from "@glimpse/telemetry";
+import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { setTimeout as sleep } from "node:timers/promises";
 // oxlint-disable-next-line no-restricted-imports -- this file is a process of its own: a second main.ts
 import { readConfig } from "@glimpse/worker/config";
@@ -32,8 +32,8 @@ async function* generate(
   yield { type: "end", finishReason: "stop", outputTokenIds: [], usage, timings };
 }
 
+const log = createProcessLogger("worker");
 const config = readConfig();
-const log = createLogger("worker", config.logLevel);
 await runUntilSignal(
   { config, log, engine: { generate }, loopDelay: watchLoopDelay().read },
   async () => {},

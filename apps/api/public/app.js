@@ -145,7 +145,12 @@ cancelButton.addEventListener("click", () => {
 
 // --- The same from a shell ---------------------------------------------------------------------
 
+/** As one word for a shell. */
 const quote = (words) => `'${words.replaceAll("'", `'\\''`)}'`;
+
+/** As a file's name for curl, which splits plain ones at ; and , */
+const fileName = (name) =>
+  /[;,"\\]/.test(name) ? `"${name.replaceAll(/["\\]/g, String.raw`\$&`)}"` : name;
 
 function showCurl() {
   const prompt = question.value.trim();
@@ -153,10 +158,10 @@ function showCurl() {
   if (!picture || !prompt) return;
   const { origin } = location;
   const options = thinking.checked ? ` \\\n  -F options=${quote('{"thinking":true}')}` : "";
-  const image = picture.sample ? "@-;type=image/png" : `@${picture.name}`;
+  const image = picture.sample ? "@-;type=image/png" : `@${fileName(picture.name)}`;
   const fetched = picture.sample ? `curl -s ${origin}/samples/${picture.sample} |\n` : "";
   $("curl").querySelector("code").textContent =
-    `${fetched}curl -s ${origin}/v1/infer \\\n  -F image=${quote(image)} \\\n  -F prompt=${quote(prompt)}${options}`;
+    `${fetched}curl -s ${origin}/v1/infer \\\n  -F image=${quote(image)} \\\n  --form-string prompt=${quote(prompt)}${options}`;
 }
 
 form.addEventListener("input", showCurl);
@@ -212,4 +217,4 @@ async function showService() {
 
 setInterval(() => document.hidden || void showService(), 5000);
 void showService();
-void offerSamples();
+offerSamples().catch(() => ($("samples-title").hidden = true));

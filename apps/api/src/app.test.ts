@@ -501,7 +501,9 @@ describe("the service", () => {
   });
 
   test("sends its request id and its security headers with every answer", async () => {
-    for (const path of ["/healthz", "/nothing", "/v1/jobs/1"]) {
+    const { id } = await submitted({ prompt: "What?" });
+    await open.ledger.cancel(id);
+    for (const path of ["/healthz", "/nothing", "/v1/jobs/1", `/v1/jobs/${id}/events`]) {
       const { headers } = await open.app.request(path, { headers: { "x-request-id": "mine-1" } });
       expect(headers.get("x-request-id")).toBe("mine-1");
       expect(headers.get("x-content-type-options")).toBe("nosniff");

@@ -20,7 +20,7 @@ import type { FollowDeps } from "./follow.ts";
 import { follow, waitForEnd } from "./follow.ts";
 import { listModels, readReadiness } from "./health.ts";
 import { openApiDocument } from "./openapi.ts";
-import { sseResponse } from "./sse.ts";
+import { sseHeaders, sseStream } from "./sse.ts";
 import { validate } from "./validate.ts";
 
 export type AppDeps = AcceptDeps &
@@ -89,9 +89,10 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     if (isTerminal(job.state) && (await ledger.readLog(job.id, after)).length === 0)
       return c.body(null, 204);
     const events = follow(deps, job.id, after, untilGone(c));
-    return sseResponse(events, (error) =>
-      log.warn({ error, job: job.id }, "event stream broke off"),
-    );
+    const stream = sseStream(events, (error) => {
+      log.warn({ error, job: job.id }, "event stream broke off");
+    });
+    return c.body(stream, 200, sseHeaders);
   });
 
   app.post("/v1/jobs/:id/cancel", async (c) => {

@@ -8,7 +8,7 @@ import {
   Subscriber,
   untilReady,
 } from "@glimpse/ledger";
-import { createLogger, watchLoopDelay } from "@glimpse/telemetry";
+import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import type { HttpBindings } from "@hono/node-server";
 import { createAdaptorServer } from "@hono/node-server";
 import { createApp } from "./app.ts";
@@ -17,9 +17,10 @@ import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
 
+const log = createProcessLogger("api");
 const config = readConfig();
+log.level = config.logLevel;
 const { limits, served, shard, retentionS } = config;
-const log = createLogger("api", config.logLevel);
 const connect = (profile: "failFast" | "bulk") =>
   connectRedis(config.redisUrl, profile, (error) => log.warn({ error }, "redis connection lost"));
 

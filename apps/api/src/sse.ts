@@ -2,18 +2,18 @@
 import type { Gap, JobEvent } from "@glimpse/contracts";
 import type { Idle } from "./follow.ts";
 
-const headers = {
+export const sseHeaders = {
   "Content-Type": "text/event-stream",
   // Proxies that compress or buffer would hold events back.
   "Cache-Control": "no-cache, no-transform",
   "X-Accel-Buffering": "no",
 };
 
-/** A response that streams `events`; an error among them ends it, and the client comes back for the rest. */
-export function sseResponse(
+/** A body that streams `events`. An error among them is told to `onError` and ends it; the client comes back for the rest. */
+export function sseStream(
   events: AsyncGenerator<JobEvent | Gap | Idle>,
   onError: (error: unknown) => void,
-): Response {
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   async function* frames(): AsyncGenerator<Uint8Array> {
     try {
@@ -23,7 +23,7 @@ export function sseResponse(
       onError(error);
     }
   }
-  return new Response(ReadableStream.from(frames()), { headers });
+  return ReadableStream.from(frames());
 }
 
 function frame(event: JobEvent | Gap | Idle): string {

@@ -1,12 +1,13 @@
 /** The process: brings the model up and runs the worker on it. */
 import { prepareModel } from "@glimpse/converter";
 import { Engine } from "@glimpse/engine";
-import { createLogger, watchLoopDelay } from "@glimpse/telemetry";
+import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { readConfig } from "./config.ts";
 import { runUntilSignal } from "./run.ts";
 
+const log = createProcessLogger("worker");
 const config = readConfig();
-const log = createLogger("worker", config.logLevel);
+log.level = config.logLevel;
 const { modelDir, cacheDir, threads, maxImagePixels } = config;
 
 const onnxDir = await prepareModel(modelDir, {

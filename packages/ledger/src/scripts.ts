@@ -13,7 +13,7 @@ const keyCounts = {
   workers: 1,
 } as const;
 
-export type ScriptName = keyof typeof keyCounts;
+type ScriptName = keyof typeof keyCounts;
 export type RunScript = (
   name: ScriptName,
   keys: string[],

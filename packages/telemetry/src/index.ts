@@ -1,4 +1,4 @@
-export { createLogger } from "./logger.ts";
+export { createLogger, createProcessLogger } from "./logger.ts";
 export type { Logger } from "./logger.ts";
 export { watchLoopDelay } from "./loop-delay.ts";
 export type { LoopDelay } from "./loop-delay.ts";

@@ -4,11 +4,24 @@ import { pino, stdSerializers, stdTimeFunctions } from "pino";
 
 export type { Logger } from "pino";
 
-/** A logger whose lines carry the process's name. */
-export function createLogger(process: string, level: string): Logger {
+/**
+ * A logger whose lines carry the process's name. It also sees to it that whatever nobody caught, at start or later, becomes a
+ * line of the log and ends the process with 1.
+ */
+export function createProcessLogger(name: string): Logger {
+  const log = createLogger(name, "info");
+  process.on("uncaughtException", (error) => {
+    log.fatal({ error }, "crashed");
+    process.exit(1);
+  });
+  return log;
+}
+
+/** A logger for a part of a process, or for a test. */
+export function createLogger(name: string, level: string): Logger {
   return pino({
     level,
-    base: { process },
+    base: { process: name },
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     serializers: { error: stdSerializers.err },
