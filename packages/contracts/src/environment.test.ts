@@ -15,5 +15,5 @@ test("a model is named after its folder, unless it is named", () => {
 });
 
 test("a folder whose name cannot be a model's is refused", () => {
-  expect(() => served({ MODEL_DIR: "/a b" })).toThrow();
+  expect(() => served({ MODEL_DIR: "/a b" })).toThrow("letters, digits");
 });
