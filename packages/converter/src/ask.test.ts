@@ -70,7 +70,10 @@ async function answer(...args: string[]): Promise<z.infer<typeof Answer>> {
   return Answer.parse(JSON.parse(out));
 }
 
-describe("pnpm ask", () => {
+// Each asks a process of its own, which a busy machine is slow to start.
+const PATIENCE = { timeout: 180_000 };
+
+describe("pnpm ask", PATIENCE, () => {
   it("answers as text, and in one line of JSON, the same", async () => {
     const found = await answer("--image", file("portrait.png"), "What is it?");
     expect(found.image_grids).toEqual([UPRIGHT]);
@@ -123,7 +126,7 @@ describe("pnpm ask", () => {
   });
 });
 
-describe("refuses in one line, with a code", () => {
+describe("refuses in one line, with a code", PATIENCE, () => {
   it.each([
     ["invalid_prompt", [""]],
     ["invalid_checkpoint", ["--model", "no-such-folder", "Hi"]],

@@ -104,7 +104,9 @@ test("splits at control tokens, the longest that fits", () => {
 });
 
 test("GPT-2's pattern takes for spaces what Unicode does, not what JavaScript does", () => {
-  const vocab = Object.fromEntries([..."!Âħï»¿", "!Â", "!ï"].map((text, id) => [text, id]));
+  const vocab = Object.fromEntries(
+    ["!", "Â", "ħ", "ï", "»", "¿", "!Â", "!ï"].map((text, id) => [text, id]),
+  );
   const { encode } = createTokenizer(
     TokenizerFile.parse({
       added_tokens: [],
