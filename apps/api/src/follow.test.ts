@@ -86,6 +86,14 @@ test("events that the log no longer has are told of as a gap", async () => {
   expect(seen.at(-1)).toBe("succeeded");
 });
 
+test("a reader that claims events that never were is not kept waiting after the end", async () => {
+  const attempt = await start();
+  const reader = numbers(attempt.id, 1_000_000);
+  await speak(attempt, 3);
+  await open.ledger.finish(attempt, outcome);
+  expect(await reader).toEqual([]);
+});
+
 test("it ends when its reader is gone, and says so when nothing happens", async () => {
   const attempt = await start();
   const gone = new AbortController();

@@ -43,7 +43,11 @@ export async function* follow(
       behind = false;
       const events = fromLog ? await ledger.readLog(id, next - 1) : inbox.splice(0).map(parse);
       for (const event of events) {
-        if (event.id < next) continue;
+        if (event.id < next) {
+          // A reader that claims more than there was is told the end all the same.
+          if (endsLog(event)) return;
+          continue;
+        }
         if (event.id > next) {
           if (!fromLog) {
             behind = true;

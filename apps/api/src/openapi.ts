@@ -1,9 +1,18 @@
 /** The OpenAPI document, from the contracts' schemas. */
-import { health, job, jobEvent, models, problem, readiness, submission } from "@glimpse/contracts";
+import {
+  gap,
+  health,
+  job,
+  jobEvent,
+  models,
+  problem,
+  readiness,
+  submission,
+} from "@glimpse/contracts";
 import { z } from "zod";
 
 const schemas = z.registry<{ id: string }>();
-for (const schema of [health, job, jobEvent, models, problem, readiness])
+for (const schema of [gap, health, job, jobEvent, models, problem, readiness])
   schemas.add(schema, { id: schema.meta()?.id ?? "" });
 const inputs = z.registry<{ id: string }>();
 inputs.add(submission, { id: "Submission" });
@@ -97,8 +106,8 @@ const paths = {
       ],
       responses: {
         200: {
-          description: "Server-sent events; each one's data is a JobEvent",
-          content: { "text/event-stream": { schema: ref("JobEvent") } },
+          description: "Server-sent events; each one's data is a JobEvent, or a Gap",
+          content: { "text/event-stream": { schema: { oneOf: [ref("JobEvent"), ref("Gap")] } } },
         },
         204: { description: "The job has ended and the client has everything" },
         ...problems,
