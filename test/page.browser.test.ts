@@ -1,9 +1,13 @@
 // The page in a real browser, over real processes. Needs Chromium: run by .ci/run and `pnpm test:browser`.
+import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { type Browser, chromium, type Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } from "vitest";
 import { startSystem, type System } from "./support/system.ts";
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const samples = JSON.parse(
   readFileSync(join(import.meta.dirname, "../apps/api/public/samples/samples.json"), "utf8"),
@@ -38,7 +42,7 @@ beforeAll(async () => {
       "--no-first-run",
     ],
   });
-}, 120_000);
+});
 afterAll(async () => {
   await browser.close();
   await Promise.all([nano.stop(), scripted.stop()]);
@@ -46,6 +50,7 @@ afterAll(async () => {
 
 beforeEach(async () => {
   page = await browser.newPage();
+  page.setDefaultTimeout(60_000);
   complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
@@ -59,8 +64,7 @@ async function open(system: System): Promise<void> {
 }
 
 const text = () => page.locator("#text").textContent();
-const untilState = (words: string) =>
-  page.locator("#state").filter({ hasText: words }).waitFor({ timeout: 20_000 });
+const untilState = (words: string) => page.locator("#state").filter({ hasText: words }).waitFor();
 const counted = (words: number) => Array.from({ length: words }, (_, i) => `${i} `).join("");
 
 async function ask(question: string): Promise<void> {
@@ -72,13 +76,19 @@ test("every sample is answered, with its figures and its curl line", async () =>
   await open(nano);
   for (const [i, sample] of samples.entries()) {
     await page.locator("#samples button").nth(i).click();
-    await expect.poll(() => page.locator("#question").inputValue()).toBe(sample.question);
+    await expect
+      .poll(() => page.locator("#question").inputValue(), { timeout: 60_000 })
+      .toBe(sample.question);
     await page.locator("#ask").click();
     await page.locator("#figures").waitFor();
     expect(await text()).toBe(sample.answer);
   }
   expect(await page.locator("#figures").textContent()).toMatch(/Total\d+ ms.*picture \+ \d+ text/);
-  expect(await page.locator("#curl code").textContent()).toContain(`${nano.url}/v1/infer`);
+  await page.locator("#question").fill('It\'s a "what"; no?');
+  const line = (await page.locator("#curl code").textContent()) ?? "";
+  expect(line).toContain(`${nano.url}/v1/infer`);
+  const { stdout } = await promisify(execFile)("bash", ["-c", line]);
+  expect(JSON.parse(stdout)).toMatchObject({ object: "job", state: "succeeded" });
   expect(await page.locator("#history li").count()).toBe(samples.length - 1);
   expect(complaints).toEqual([]);
 });
@@ -113,7 +123,7 @@ test("when the worker is lost, the answer begins anew", async () => {
   await untilState("attempt 2");
   await untilState("Answered");
   expect(await text()).toBe(counted(100));
-}, 60_000);
+});
 
 test("refusals are told in words, with their code", async () => {
   await page.goto(nano.url);

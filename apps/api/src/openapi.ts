@@ -3,19 +3,28 @@ import {
   gap,
   health,
   job,
+  jobError,
   jobEvent,
   models,
+  options,
   problem,
   readiness,
   submission,
 } from "@glimpse/contracts";
 import { z } from "zod";
 
-const schemas = z.registry<{ id: string }>();
-for (const schema of [gap, health, job, jobEvent, models, problem, readiness])
-  schemas.add(schema, { id: schema.meta()?.id ?? "" });
-const inputs = z.registry<{ id: string }>();
-inputs.add(submission, { id: "Submission" });
+/** What the API sends, and what it takes; schemas that others refer to are among them, so that each has a name of its own. */
+const sent = {
+  Gap: gap,
+  Health: health,
+  Job: job,
+  JobError: jobError,
+  JobEvent: jobEvent,
+  Models: models,
+  Problem: problem,
+  Readiness: readiness,
+};
+const taken = { Options: options, Submission: submission };
 
 const uri = (id: string) => `#/components/schemas/${id}`;
 const ref = (id: string) => ({ $ref: uri(id) });
@@ -155,6 +164,18 @@ const paths = {
   },
 };
 
+/** JSON Schemas by name, without the members that only a document of its own needs. */
+function componentsOf(schemas: Record<string, z.ZodType>, io: "input" | "output") {
+  const registry = z.registry<{ id: string }>();
+  for (const [id, schema] of Object.entries(schemas)) registry.add(schema, { id });
+  const components = z.toJSONSchema(registry, { uri, io }).schemas;
+  for (const component of Object.values(components)) {
+    delete component.$schema;
+    delete component.$id;
+  }
+  return components;
+}
+
 /** The document, built once. */
 export const openApiDocument = {
   openapi: "3.1.0",
@@ -164,10 +185,5 @@ export const openApiDocument = {
     description: "Questions about pictures, answered through a queue.",
   },
   paths,
-  components: {
-    schemas: {
-      ...z.toJSONSchema(schemas, { uri, io: "output" }).schemas,
-      ...z.toJSONSchema(inputs, { uri, io: "input" }).schemas,
-    },
-  },
+  components: { schemas: { ...componentsOf(sent, "output"), ...componentsOf(taken, "input") } },
 };

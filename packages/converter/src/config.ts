@@ -111,10 +111,7 @@ export async function readArchitecture(dir: string): Promise<Architecture> {
   const config = check(Config, root, "");
   support("model_type", config.model_type, ["glm4v"]);
   if (config.quantization_config != null) {
-    throw new EngineError(
-      "unsupported_architecture",
-      `${CONFIG_FILE}: quantization_config: quantized checkpoints cannot be read`,
-    );
+    throw unsupported("quantization_config", "quantized checkpoints cannot be read");
   }
   // The first glm4v configurations had the text model's keys at the top.
   const text = check(Text, config.text_config ?? root, config.text_config ? "text_config." : "");
