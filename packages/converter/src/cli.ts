@@ -1,14 +1,14 @@
-/** pnpm convert --from DIR --to DIR [--dtype fp32]: makes the folder that the engine runs out of a checkpoint. */
+/** pnpm convert --from DIR --to DIR [--dtype fp32|fp16|int8|int4]: makes the folder that the engine runs out of a checkpoint. */
 import { parseArgs } from "node:util";
-import { EngineError } from "@glimpse/engine";
+import { DTYPES, EngineError } from "@glimpse/engine";
 import { z } from "zod";
 import { convert } from "./convert.ts";
 
-const USAGE = "usage: pnpm convert --from DIR --to DIR [--dtype fp32]";
+const USAGE = "usage: pnpm convert --from DIR --to DIR [--dtype fp32|fp16|int8|int4]";
 const Options = z.strictObject({
   from: z.string().min(1),
   to: z.string().min(1),
-  dtype: z.enum(["fp32"]).default("fp32"),
+  dtype: z.enum(DTYPES).default("fp32"),
 });
 
 async function main(): Promise<void> {

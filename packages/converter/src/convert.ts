@@ -11,8 +11,9 @@ import {
 } from "@glimpse/engine";
 import { type Architecture, readArchitecture } from "./config.ts";
 import { makeFolder } from "./folder.ts";
+import type { Precision } from "./graph.ts";
 import { Checkpoint } from "./safetensors.ts";
-import { cacheDim, decoderGraph, embeddingGraph } from "./text.ts";
+import { cacheDim, decoderGraph } from "./text.ts";
 import { visionGraph } from "./vision.ts";
 import { WeightPlan } from "./weights.ts";
 
@@ -41,6 +42,18 @@ const SMALL_FILES = [
   "chat_template.json",
 ];
 
+type Precisions = { vision: Precision; text: Precision };
+const FULL: Precision = { float: "float32", matrices: "float32" };
+const HALF: Precision = { float: "float16", matrices: "float16" };
+
+/** Quantised are the language model's matrices: they are nearly all of the weights, and read at every token. */
+const PRECISIONS: Record<Dtype, Precisions> = {
+  fp32: { vision: FULL, text: FULL },
+  fp16: { vision: HALF, text: HALF },
+  int8: { vision: FULL, text: { float: "float32", matrices: "int8" } },
+  int4: { vision: FULL, text: { float: "float32", matrices: "int4" } },
+};
+
 /** On the disk before the folder gets its name. */
 const FLUSH = { flush: true };
 
@@ -63,7 +76,7 @@ export async function convert({
   const checkpoint = await Checkpoint.open(from);
   try {
     const plan = new WeightPlan(checkpoint);
-    const graphs = encodeGraphs(architecture, checkpoint, plan);
+    const graphs = encodeGraphs(architecture, checkpoint, plan, PRECISIONS[dtype]);
     const settings = JSON.stringify(manifest(architecture, dtype), null, 2);
     await makeFolder(resolve(to), async (draft) => {
       for (const [file, bytes] of graphs) await writeFile(join(draft, file), bytes, FLUSH);
@@ -83,13 +96,13 @@ function encodeGraphs(
   { text, vision }: Architecture,
   checkpoint: Checkpoint,
   plan: WeightPlan,
+  { vision: visionPrecision, text: textPrecision }: Precisions,
 ): [file: string, bytes: Uint8Array][] {
   const textPrefix = findPrefix(checkpoint, TEXT_PREFIXES, "embed_tokens.weight");
   const visionPrefix = findPrefix(checkpoint, VISION_PREFIXES, "patch_embed.proj.weight");
   return [
-    [GRAPH_FILES.vision, visionGraph(vision, visionPrefix, plan.place)],
-    [GRAPH_FILES.embedding, embeddingGraph(text, textPrefix, plan.place)],
-    [GRAPH_FILES.decoder, decoderGraph(text, textPrefix, plan.place)],
+    [GRAPH_FILES.vision, visionGraph(vision, visionPrefix, plan.place, visionPrecision)],
+    [GRAPH_FILES.decoder, decoderGraph(text, textPrefix, plan.place, textPrecision)],
   ];
 }
 

@@ -2,7 +2,7 @@
 import { bytes, concat, float, int } from "./protobuf.ts";
 
 /** TensorProto.DataType */
-export const DATA_TYPES = { float32: 1, int32: 6, int64: 7 } as const;
+export const DATA_TYPES = { float32: 1, uint8: 2, int32: 6, int64: 7, float16: 10 } as const;
 export type DataType = keyof typeof DATA_TYPES;
 
 /** AttributeProto.AttributeType */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { convert, type ConvertOptions } from "./convert.ts";
 import { cacheName, isConversion } from "./folder.ts";
 
-export type PrepareOptions = Pick<ConvertOptions, "onProgress"> & {
+export type PrepareOptions = Pick<ConvertOptions, "dtype" | "onProgress"> & {
   /** Where conversions are kept, as `<name>-<digest of the checkpoint>`. */
   cacheDir: string;
 };
@@ -15,10 +15,9 @@ export type PrepareOptions = Pick<ConvertOptions, "onProgress"> & {
  */
 export async function prepareModel(
   dir: string,
-  { cacheDir, ...options }: PrepareOptions,
+  { cacheDir, dtype = "fp32", ...options }: PrepareOptions,
 ): Promise<string> {
   if (await isConversion(dir)) return dir;
-  const dtype = "fp32";
   const to = join(cacheDir, await cacheName(dir, dtype));
   if (!(await isConversion(to))) await convert({ from: dir, to, dtype, ...options });
   return to;

@@ -1,66 +1,49 @@
-/** The language model: token ids to embeddings, embeddings to logits, by transformers' Glm4vTextModel. */
-import { DECODER_IO, EMBEDDING_IO } from "@glimpse/engine";
+/** The language model in one graph: token ids to the best candidates for the next token, by transformers' Glm4vTextModel. */
+import { DECODER_IO as IO } from "@glimpse/engine";
 import type { TextArchitecture } from "./config.ts";
-import { type FindWeight, GraphBuilder, type Value } from "./graph.ts";
-import { linear, rmsNorm, swiGlu } from "./layers.ts";
-import { DATA_TYPES } from "./onnx.ts";
+import { type FindWeight, GraphBuilder, type Precision, type Value } from "./graph.ts";
+import { addNorm, linear, matrix, rmsNorm, swiGlu } from "./layers.ts";
+import type { WeightPart } from "./weights.ts";
 
 const EMBEDDINGS = "embed_tokens.weight";
 const HEAD = "lm_head.weight";
 
-/** @param prefix of the text model's tensors, such as "model.language_model." */
-export function embeddingGraph(
-  text: TextArchitecture,
-  prefix: string,
-  findWeight: FindWeight,
-): Uint8Array {
-  const IO = EMBEDDING_IO;
-  const { vocab, hidden } = text;
-  const g = new GraphBuilder("embedding", findWeight);
-  const ids = g.input(IO.ids, "int32", ["tokens"]);
-  const features = g.input(IO.features, "float32", ["replaced", hidden]);
-  const index = g.input(IO.featureIndex, "int32", ["replaced"]);
-
-  const embeddings = g.op("Gather", [g.weight(prefix + EMBEDDINGS, [vocab, hidden]), ids]);
-  const rows = g.op("Unsqueeze", [g.op("Cast", [index], { to: DATA_TYPES.int64 }), g.ints(-1)]);
-  const mixed = g.op("ScatterND", [embeddings, rows, features]);
-  g.output(IO.embeddings, "float32", ["tokens", hidden], mixed);
-  return g.encode();
-}
-
-/** @param prefix of the text model's tensors; the output head has none */
+/** @param prefix of the text model's tensors, such as "model.language_model."; the output head has none */
 export function decoderGraph(
   text: TextArchitecture,
   prefix: string,
   findWeight: FindWeight,
+  precision: Precision,
 ): Uint8Array {
-  const IO = DECODER_IO;
   const { hidden, vocab, eps } = text;
-  const g = new GraphBuilder("decoder", findWeight);
-  const frequencies = Math.ceil(text.rope.dim / 2);
-  let x = g.input(IO.embeddings, "float32", ["tokens", hidden]);
-  const step: Step = {
-    cos: g.input(IO.cos, "float32", ["tokens", frequencies]),
-    sin: g.input(IO.sin, "float32", ["tokens", frequencies]),
-    lastIndex: g.input(IO.lastIndex, "int32", ["batch"]),
-    totalLength: g.input(IO.totalLength, "int32", []),
-    batch: g.op("Shape", [IO.lastIndex]),
-  };
+  const g = new GraphBuilder("decoder", findWeight, precision);
+  const layerOf = (index: number) => `${prefix}layers.${index}`;
+  let x = embed(g, text, prefix);
+  const rows = g.input(IO.rows, "int32", ["rows"]);
+  const step = describeStep(g, text);
 
+  let normed = rmsNorm(g, x, `${layerOf(0)}.input_layernorm`, hidden, eps);
   for (let i = 0; i < text.layers; i++) {
-    const layer = `${prefix}layers.${i}`;
-    const norm = (name: string, value: Value) => rmsNorm(g, value, `${layer}.${name}`, hidden, eps);
-    const attention = selfAttention(g, text, i, layer, norm("input_layernorm", x), step);
-    x = g.op("Add", [x, norm("post_self_attn_layernorm", attention)]);
-    const inner = mlp(g, text, layer, norm("post_attention_layernorm", x));
-    x = g.op("Add", [x, norm("post_mlp_layernorm", inner)]);
+    const layer = layerOf(i);
+    const isLast = i === text.layers - 1;
+    const nextNorm = isLast ? `${prefix}norm` : `${layerOf(i + 1)}.input_layernorm`;
+    let mixed = attend(g, text, i, normed, layer, step);
+    if (isLast) {
+      // From here on no token sees another: only those whose successor is wanted go on.
+      x = g.op("Gather", [x, rows]);
+      mixed = g.op("Gather", [mixed, rows]);
+    }
+    const output = g.product(mixed, [outputProjection(text, layer)]);
+    const attention = rmsNorm(g, output, `${layer}.post_self_attn_layernorm`, hidden, eps);
+    const middle = addNorm(g, x, attention, `${layer}.post_attention_layernorm`, hidden, eps);
+    const inner = mlp(g, text, layer, middle.normed);
+    const added = rmsNorm(g, inner, `${layer}.post_mlp_layernorm`, hidden, eps);
+    const end = addNorm(g, middle.sum, added, nextNorm, hidden, eps);
+    [x, normed] = [end.sum, end.normed];
   }
 
-  // Only each sequence's last token goes through the head: all of them would be [tokens, vocab].
-  const last = g.op("Gather", [batched(g, x, hidden, step), g.scalar(-1)], { axis: 1 });
-  const normed = rmsNorm(g, last, `${prefix}norm`, hidden, eps);
-  const head = g.weight(text.tied ? prefix + EMBEDDINGS : HEAD, [vocab, hidden]);
-  g.output(IO.logits, "float32", ["batch", vocab], g.op("Gemm", [normed, head], { transB: 1 }));
+  const head = matrix(text.tied ? prefix + EMBEDDINGS : HEAD, [vocab, hidden]);
+  pickCandidates(g, penalise(g, g.toFloat32(g.product(normed, [head]))));
   return g.encode();
 }
 
@@ -69,47 +52,129 @@ export function cacheDim({ headDim }: TextArchitecture): number {
   return 8 * Math.ceil(headDim / 8);
 }
 
-/** What changes from call to call: the tokens' rotation, and how long the sequences are. */
-type Step = { cos: Value; sin: Value; lastIndex: Value; totalLength: Value; batch: Value };
+/** Token ids to [tokens, hidden], some of them replaced by picture features. */
+function embed(g: GraphBuilder, text: TextArchitecture, prefix: string): Value {
+  const { vocab, hidden } = text;
+  const ids = g.input(IO.ids, "int32", ["tokens"]);
+  const features = g.floatInput(IO.features, ["replaced", hidden]);
+  const index = g.input(IO.featureIndex, "int32", ["replaced"]);
+  const part = matrix(prefix + EMBEDDINGS, [vocab, hidden]);
+  const table = g.weights([part], [vocab, hidden], g.tableType);
+  const found = g.op("Gather", [table, ids]);
+  const embeddings = g.tableType === g.float ? found : g.cast(found, g.float);
+  const places = g.op("Unsqueeze", [g.cast(index, "int64"), g.ints(-1)]);
+  return g.op("ScatterND", [embeddings, places, features]);
+}
 
-/** Causal grouped-query attention over the cache, which it appends to in place. */
-function selfAttention(
+/** What changes from call to call: the tokens' rotation, and how long the sequences are. */
+type Step = {
+  cos: Value;
+  sin: Value;
+  /** Each token's row of cos and sin: [batch, sequence] */
+  rotationIndex: Value;
+  lastIndex: Value;
+  totalLength: Value;
+  /** [batch, -1, width of queries, keys and values] */
+  projectionShape: Value;
+};
+
+function describeStep(g: GraphBuilder, text: TextArchitecture): Step {
+  const frequencies = Math.ceil(text.rope.dim / 2);
+  const lastIndex = g.input(IO.lastIndex, "int32", ["batch"]);
+  const batch = g.op("Shape", [lastIndex]);
+  const shaped = (...dims: number[]) => g.op("Concat", [batch, g.ints(...dims)], { axis: 0 });
+  const tokens = g.op("Range", [g.scalar(0), g.op("Size", [IO.ids]), g.scalar(1)]);
+  return {
+    cos: g.floatInput(IO.cos, ["tokens", frequencies]),
+    sin: g.floatInput(IO.sin, ["tokens", frequencies]),
+    rotationIndex: g.op("Reshape", [tokens, shaped(-1)]),
+    lastIndex,
+    totalLength: g.input(IO.totalLength, "int32", []),
+    projectionShape: shaped(-1, (text.heads + 2 * text.kvHeads) * cacheDim(text)),
+  };
+}
+
+/** Causal grouped-query attention over the cache, which it appends to in place: [tokens, heads * cacheDim]. */
+function attend(
   g: GraphBuilder,
   text: TextArchitecture,
   index: number,
-  layer: string,
   x: Value,
+  layer: string,
   step: Step,
 ): Value {
-  const { hidden, heads, kvHeads, headDim } = text;
-  const project = (name: string, count: number) =>
-    linear(g, x, `${layer}.self_attn.${name}`, [count * headDim, hidden], { bias: true });
-  const toKernel = (value: Value, count: number) =>
-    batched(g, padHeads(g, text, value, count), count * cacheDim(text), step);
-
-  const query = rotate(g, text, project("q_proj", heads), heads, step);
-  const key = rotate(g, text, project("k_proj", kvHeads), kvHeads, step);
-  const value = project("v_proj", kvHeads);
-  const cacheDims = ["batch", kvHeads, "capacity", cacheDim(text)];
+  const { heads, kvHeads, headDim } = text;
+  const width = cacheDim(text);
+  const { weights, biases } = projections(text, layer);
+  const bias = g.weights(biases, [(heads + 2 * kvHeads) * width]);
+  const projected = g.op("Reshape", [g.product(x, weights, bias), step.projectionShape]);
+  const sizes = g.ints(heads * width, kvHeads * width, kvHeads * width);
+  const [query, key, value] = g.ops(3, "Split", [projected, sizes], { axis: -1 }) as [
+    Value,
+    Value,
+    Value,
+  ];
+  const cacheDims = ["batch", kvHeads, "capacity", width];
   const attention = g.contrib(
     "GroupQueryAttention",
     [
-      toKernel(query, heads),
-      toKernel(key, kvHeads),
-      toKernel(value, kvHeads),
-      g.input(DECODER_IO.pastKey(index), "float32", cacheDims),
-      g.input(DECODER_IO.pastValue(index), "float32", cacheDims),
+      rotate(g, text, query, heads, step),
+      rotate(g, text, key, kvHeads, step),
+      value,
+      g.input(IO.pastKey(index), g.float, cacheDims),
+      g.input(IO.pastValue(index), g.float, cacheDims),
       step.lastIndex,
       step.totalLength,
     ],
     { num_heads: heads, kv_num_heads: kvHeads, scale: { float: headDim ** -0.5 } },
     [
-      g.declareOutput(DECODER_IO.presentKey(index), "float32", cacheDims),
-      g.declareOutput(DECODER_IO.presentValue(index), "float32", cacheDims),
+      g.declareOutput(IO.presentKey(index), g.float, cacheDims),
+      g.declareOutput(IO.presentValue(index), g.float, cacheDims),
     ],
   );
-  const output = cutHeads(g, text, attention);
-  return linear(g, output, `${layer}.self_attn.o_proj`, [hidden, heads * headDim]);
+  return g.op("Reshape", [attention, g.ints(-1, heads * width)]);
+}
+
+/** The projections to queries, keys and values, one under the other, heads padded to the cache's. */
+function projections(
+  text: TextArchitecture,
+  layer: string,
+): { weights: WeightPart[]; biases: WeightPart[] } {
+  const { hidden, heads, kvHeads, headDim } = text;
+  const to = cacheDim(text);
+  const named = [
+    ["q_proj", heads],
+    ["k_proj", kvHeads],
+    ["v_proj", kvHeads],
+  ] as const;
+  return {
+    weights: named.map(([name, count]) => ({
+      name: `${layer}.self_attn.${name}.weight`,
+      shape: [count * headDim, hidden],
+      rows: count * to,
+      width: hidden,
+      widening: { from: headDim * hidden, to: to * hidden },
+    })),
+    biases: named.map(([name, count]) => ({
+      name: `${layer}.self_attn.${name}.bias`,
+      shape: [count * headDim],
+      rows: count,
+      width: to,
+      widening: { from: headDim, to },
+    })),
+  };
+}
+
+function outputProjection(text: TextArchitecture, layer: string): WeightPart {
+  const { hidden, heads, headDim } = text;
+  const to = cacheDim(text);
+  return {
+    name: `${layer}.self_attn.o_proj.weight`,
+    shape: [hidden, heads * headDim],
+    rows: hidden,
+    width: heads * to,
+    widening: { from: headDim, to },
+  };
 }
 
 /** Rotates neighbours (2i, 2i + 1) of each head's first elements; the rest passes through. */
@@ -118,16 +183,13 @@ function rotate(
   text: TextArchitecture,
   x: Value,
   count: number,
-  { cos, sin }: Step,
+  { rotationIndex, cos, sin }: Step,
 ): Value {
-  const width = count * text.headDim;
-  const oneSequence = g.op("Reshape", [x, g.ints(1, -1, width)]);
-  const rotated = g.contrib("RotaryEmbedding", [oneSequence, g.ints(0), cos, sin], {
+  return g.contrib("RotaryEmbedding", [x, rotationIndex, cos, sin], {
     interleaved: 1,
     num_heads: count,
     rotary_embedding_dim: 2 * Math.ceil(text.rope.dim / 2),
   });
-  return g.op("Reshape", [rotated, g.ints(-1, width)]);
 }
 
 function mlp(g: GraphBuilder, text: TextArchitecture, layer: string, x: Value): Value {
@@ -137,24 +199,26 @@ function mlp(g: GraphBuilder, text: TextArchitecture, layer: string, x: Value): 
   return linear(g, swiGlu(g, gate, up), `${layer}.mlp.down_proj`, [hidden, intermediate]);
 }
 
-/** [tokens, width] -> [batch, sequence, width] */
-function batched(g: GraphBuilder, x: Value, width: number, { batch }: Step): Value {
-  return g.op("Reshape", [x, g.op("Concat", [batch, g.ints(-1, width)], { axis: 0 })]);
+/** The repetition penalty as in transformers: a seen token's score moves away from the positive side. */
+function penalise(g: GraphBuilder, logits: Value): Value {
+  const seen = g.input(IO.seen, "int32", ["rows", "seen"]);
+  const factor = g.input(IO.penalty, "float32", ["rows", 1]);
+  const axis = { axis: 1 };
+  const scores = g.op("GatherElements", [logits, seen], axis);
+  const penalised = g.op("Where", [
+    g.op("Less", [scores, g.zero()]),
+    g.op("Mul", [scores, factor]),
+    g.op("Div", [scores, factor]),
+  ]);
+  return g.op("ScatterElements", [logits, seen, penalised], axis);
 }
 
-function padHeads(g: GraphBuilder, text: TextArchitecture, x: Value, count: number): Value {
-  const missing = cacheDim(text) - text.headDim;
-  if (missing === 0) return x;
-  const split = g.op("Reshape", [x, g.ints(-1, count, text.headDim)]);
-  const padded = g.op("Pad", [split, g.ints(0, 0, 0, 0, 0, missing)]);
-  return g.op("Reshape", [padded, g.ints(-1, count * cacheDim(text))]);
-}
-
-/** [batch, sequence, heads * cacheDim] -> [tokens, heads * headDim] */
-function cutHeads(g: GraphBuilder, text: TextArchitecture, x: Value): Value {
-  const { heads, headDim } = text;
-  if (headDim === cacheDim(text)) return g.op("Reshape", [x, g.ints(-1, heads * headDim)]);
-  const split = g.op("Reshape", [x, g.ints(-1, heads, cacheDim(text))]);
-  const cut = g.op("Slice", [split, g.ints(0), g.ints(headDim), g.ints(2)]);
-  return g.op("Reshape", [cut, g.ints(-1, heads * headDim)]);
+/** The k best of each row, and what makes their scores log-probabilities. */
+function pickCandidates(g: GraphBuilder, scores: Value): void {
+  const k = g.input(IO.k, "int64", [1]);
+  const [best, ids] = g.ops(2, "TopK", [scores, k], { axis: -1 }) as [Value, Value];
+  const sum = g.op("ReduceLogSumExp", [scores, g.ints(-1)], { keepdims: 0 });
+  g.output(IO.candidateLogits, "float32", ["rows", "k"], best);
+  g.output(IO.candidateIds, "int32", ["rows", "k"], g.cast(ids, "int32"));
+  g.output(IO.logSumExp, "float32", ["rows"], sum);
 }

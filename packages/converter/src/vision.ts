@@ -1,7 +1,7 @@
 /** The vision tower: patches of pictures of one grid to features, by transformers' Glm4vVisionModel. */
 import { VISION_IO as IO } from "@glimpse/engine";
 import type { VisionArchitecture } from "./config.ts";
-import { type FindWeight, GraphBuilder, type Value } from "./graph.ts";
+import { type FindWeight, GraphBuilder, type Precision, type Value } from "./graph.ts";
 import { linear, rmsNorm, swiGlu } from "./layers.ts";
 
 const MERGER_NORM_EPS = 1e-5; // torch's LayerNorm default; no configuration key
@@ -11,16 +11,22 @@ export function visionGraph(
   vision: VisionArchitecture,
   prefix: string,
   findWeight: FindWeight,
+  precision: Precision,
 ): Uint8Array {
-  const g = new GraphBuilder("vision", (name, shape) => findWeight(prefix + name, shape));
+  const withPrefix: FindWeight = (parts, encoding) =>
+    findWeight(
+      parts.map((part) => ({ ...part, name: prefix + part.name })),
+      encoding,
+    );
+  const g = new GraphBuilder("vision", withPrefix, precision);
   const { hidden, eps, patch, tableSide, headDim, outHidden } = vision;
   const patchDim = patch.reduce((product, dim) => product * dim, 1);
 
-  const pixels = g.input(IO.pixels, "float32", ["batch", "patches", patchDim]);
-  const rowWeights = g.input(IO.rowWeights, "float32", ["rows", tableSide]);
-  const columnWeights = g.input(IO.columnWeights, "float32", ["columns", tableSide]);
-  const cos = g.input(IO.cos, "float32", ["patches", headDim / 2]);
-  const sin = g.input(IO.sin, "float32", ["patches", headDim / 2]);
+  const pixels = g.floatInput(IO.pixels, ["batch", "patches", patchDim]);
+  const rowWeights = g.floatInput(IO.rowWeights, ["rows", tableSide]);
+  const columnWeights = g.floatInput(IO.columnWeights, ["columns", tableSide]);
+  const cos = g.floatInput(IO.cos, ["patches", headDim / 2]);
+  const sin = g.floatInput(IO.sin, ["patches", headDim / 2]);
 
   // A convolution over whole patches is a matrix product.
   const patches = g.op("Reshape", [pixels, g.ints(-1, patchDim)]);
@@ -70,7 +76,7 @@ export function visionGraph(
   }
   x = rmsNorm(g, x, "post_layernorm", hidden, eps);
 
-  g.output(IO.features, "float32", ["features", outHidden], merge(g, vision, x));
+  g.output(IO.features, "float32", ["features", outHidden], g.toFloat32(merge(g, vision, x)));
   return g.encode();
 }
 

@@ -12,7 +12,6 @@ export const MANIFEST_FILE = "glimpse.json";
 export const WEIGHTS_FILE = "weights.bin";
 export const GRAPH_FILES = {
   vision: "vision.onnx",
-  embedding: "embedding.onnx",
   decoder: "decoder.onnx",
 } as const;
 
@@ -26,36 +25,42 @@ export const VISION_IO = {
   features: "features", // [batch * T, hidden]
 } as const;
 
-/** Token ids to embeddings, some of them replaced by picture features. */
-export const EMBEDDING_IO = {
-  ids: "input_ids", // int32 [tokens]
-  features: "features", // [replaced, hidden]
-  featureIndex: "feature_index", // int32 [replaced]: which tokens
-  embeddings: "inputs_embeds", // [tokens, hidden]
-} as const;
-
-/** Embeddings to the next token's logits; tokens = batch * sequence, row-major. Caches are [batch, kvHeads, capacity, headDim]. */
+/**
+ * Token ids to the best candidates for the next ones. tokens = batch * sequence, row-major; rows are the tokens whose
+ * successor is wanted. Caches are [batch, kvHeads, capacity, cacheDim], in place: past and present are one buffer.
+ */
 export const DECODER_IO = {
-  embeddings: "inputs_embeds", // [tokens, hidden]
+  ids: "input_ids", // int32 [tokens]
+  features: "features", // [replaced, hidden]: picture features instead of the ids' embeddings
+  featureIndex: "feature_index", // int32 [replaced]: at which tokens
   cos: "cos", // [tokens, rotary frequencies]
   sin: "sin",
   lastIndex: "seqlens_k", // int32 [batch]: length of each sequence after this call, minus 1
   totalLength: "total_sequence_length", // int32 []: the longest of them
+  rows: "rows", // int32 [rows]
+  seen: "seen_ids", // int32 [rows, seen]: tokens to penalise; the same one may stand there twice
+  penalty: "repetition_penalty", // [rows, 1]
+  k: "k", // int64 [1]: how many candidates
   pastKey: (layer: number) => `past_key_${layer}`,
   pastValue: (layer: number) => `past_value_${layer}`,
   presentKey: (layer: number) => `present_key_${layer}`,
   presentValue: (layer: number) => `present_value_${layer}`,
-  logits: "logits", // [batch, vocab]
+  candidateIds: "candidate_ids", // int32 [rows, k], best first
+  candidateLogits: "candidate_logits", // [rows, k], penalised
+  logSumExp: "log_sum_exp", // [rows], over the whole vocabulary
 } as const;
 
 const size = z.int().positive();
 
 /** Raised when graphs or names change: older conversions are made again. */
-export const MANIFEST_FORMAT = 1;
+export const MANIFEST_FORMAT = 2;
+
+/** fp32 and fp16 say what everything is; int8 and int4 what the language model's matrices are, the rest being fp32. */
+export const DTYPES = ["fp32", "fp16", "int8", "int4"] as const;
 
 export const Manifest = z.strictObject({
   format: z.literal(MANIFEST_FORMAT),
-  dtype: z.enum(["fp32"]),
+  dtype: z.enum(DTYPES),
   text: z.strictObject({
     vocab: size,
     hidden: size,

@@ -1,247 +1,249 @@
 /**
- * A Runner on ONNX Runtime: knows the converted folder's graphs and the layout of their tensors; knows no text, no
- * picture formats and no pointers. Sequences run one call at a time; each slot has a KV cache, written in place.
+ * The Runner on ONNX Runtime: loads a converted folder, checks what it is asked for, and lets one call run at a time.
+ * Knows graphs and limits; what their tensors are is decoder.ts's, vision-run.ts's and kv-pool.ts's.
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { bicubicMatrix } from "./bicubic.ts";
+import { Decoder } from "./decoder.ts";
 import { EngineError } from "./errors.ts";
-import {
-  DECODER_IO,
-  EMBEDDING_IO,
-  GRAPH_FILES,
-  type Manifest,
-  readManifest,
-  VISION_IO,
-} from "./manifest.ts";
+import { capacityFor, KvPool } from "./kv-pool.ts";
+import { GRAPH_FILES, type Manifest, readManifest } from "./manifest.ts";
 import { Runtime } from "./ort.ts";
-import { textRotation, visionRotation } from "./rotary.ts";
-import type { Chunk, ModelShape, Runner, Slot } from "./runner.ts";
+import type {
+  Candidates,
+  Chunk,
+  Penalty,
+  Picture,
+  Runner,
+  RunnerShape,
+  Snapshot,
+} from "./runner.ts";
 import { Session } from "./session.ts";
-import { CachedSlot, KvCache } from "./slot.ts";
-import type { Grid } from "./types.ts";
+import { patches, VisionRun } from "./vision-run.ts";
 
 export type RunnerOptions = {
   /** Where the graphs run. */
   device?: "cpu";
   /** Threads inside one operator; by default as many as there are cores. */
   threads?: number;
+  /** Sequences in the KV cache at once; 16 by default. */
+  slots?: number;
+  /** Positions of a slot; by default what `memoryBytes` holds, else the context, 8192 at most. */
+  capacity?: number;
+  /** Of the KV cache. */
+  memoryBytes?: number;
 };
 
-type Graphs = Record<keyof typeof GRAPH_FILES, Session>;
+const DEFAULT_SLOTS = 16;
+const DEFAULT_CAPACITY = 8192;
 
 /**
  * Loads a converted folder.
- * Throws EngineError `invalid_checkpoint` if it is none, `engine_failure` if the runtime refuses it.
+ * Throws EngineError `invalid_checkpoint` if it is none, `engine_failure` if the runtime refuses it or the memory
+ * holds no sequence.
  */
-export async function loadRunner(
-  dir: string,
-  { threads = availableParallelism() }: RunnerOptions = {},
-): Promise<Runner> {
+export async function loadRunner(dir: string, options: RunnerOptions = {}): Promise<Runner> {
+  const { threads = availableParallelism() } = options;
   const manifest = await readManifest(dir);
+  const shape = runnerShape(manifest, options);
   const runtime = new Runtime();
   const loaded: Session[] = [];
-  const load = async (name: keyof Graphs, threadsOfGraph = threads) => {
-    const path = join(dir, GRAPH_FILES[name]);
-    const session = await Session.load(runtime, name, path, threadsOfGraph);
+  const load = async (name: keyof typeof GRAPH_FILES) => {
+    const session = await Session.load(runtime, name, join(dir, GRAPH_FILES[name]), threads);
     loaded.push(session);
     return session;
   };
   try {
-    const vision = await load("vision");
-    const embedding = await load("embedding", 1);
-    const decoder = await load("decoder");
-    return new OrtRunner(manifest, runtime, { vision, embedding, decoder });
+    const vision = new VisionRun(runtime, await load("vision"), manifest);
+    const pool = new KvPool(runtime, manifest, shape.slots, shape.capacity);
+    const session = await load("decoder");
+    const decoder = new Decoder(runtime, session, pool, manifest.text, shape.capacity);
+    return new OrtRunner(shape, { vision, decoder, pool }, closeAll);
   } catch (error) {
+    closeAll();
+    throw error;
+  }
+
+  function closeAll(): void {
     for (const session of loaded) session.close();
     runtime.close();
-    throw error;
   }
 }
 
+function runnerShape(manifest: Manifest, options: RunnerOptions): RunnerShape {
+  const { slots = DEFAULT_SLOTS, memoryBytes } = options;
+  const { hidden, vocab, context } = manifest.text;
+  const { merge, patchDim } = manifest.vision;
+  const wanted = options.capacity ?? (memoryBytes === undefined ? DEFAULT_CAPACITY : context);
+  const held = memoryBytes === undefined ? Infinity : capacityFor(memoryBytes, manifest, slots);
+  const capacity = Math.min(wanted, held, context);
+  check(slots >= 1 && capacity >= 1, `no room for ${slots} sequences in ${memoryBytes} bytes`);
+  return { hidden, vocab, context, merge, patchDim, slots, capacity };
+}
+
+type Parts = { vision: VisionRun; decoder: Decoder; pool: KvPool };
+
 class OrtRunner implements Runner {
-  readonly shape: ModelShape;
-  readonly #manifest: Manifest;
-  readonly #runtime: Runtime;
-  readonly #graphs: Graphs;
-  readonly #slots = new Set<CachedSlot>();
-  /** Calls in flight; closing waits for them, since the runtime would go on writing. */
-  readonly #calls = new Set<Promise<unknown>>();
+  readonly shape: RunnerShape;
+  readonly #parts: Parts;
+  readonly #closeGraphs: () => void;
+  /** The call in flight; closing waits for it, since the runtime would go on writing. */
+  #call: Promise<unknown> | undefined;
   #closed = false;
-  /** The cache of the last slot released, for the next one. */
-  #spare: KvCache | undefined;
 
-  constructor(manifest: Manifest, runtime: Runtime, graphs: Graphs) {
-    const { text, vision } = manifest;
-    this.shape = {
-      hidden: text.hidden,
-      vocab: text.vocab,
-      context: text.context,
-      merge: vision.merge,
-      patchDim: vision.patchDim,
-    };
-    this.#manifest = manifest;
-    this.#runtime = runtime;
-    this.#graphs = graphs;
+  constructor(shape: RunnerShape, parts: Parts, closeGraphs: () => void) {
+    this.shape = shape;
+    this.#parts = parts;
+    this.#closeGraphs = closeGraphs;
   }
 
-  encodeImages(pixels: Float32Array, grids: Grid[]): Promise<Float32Array> {
-    return this.#call(() => this.#encodeImages(pixels, grids));
-  }
-
-  async #encodeImages(pixels: Float32Array, grids: Grid[]): Promise<Float32Array> {
-    const { hidden, merge, patchDim } = this.shape;
-    const patches = grids.map(([t, h, w]) => t * h * w);
-    const total = patches.reduce((sum, count) => sum + count, 0);
-    check(
-      pixels.length === total * patchDim,
-      `${pixels.length} pixel values for ${total} patches of ${patchDim}`,
-    );
-    for (const [, h, w] of grids) {
-      const merges = h % merge === 0 && w % merge === 0;
-      check(merges, `a grid of ${h} x ${w} patches does not merge by ${merge}`);
-    }
-    const features = new Float32Array((total / merge ** 2) * hidden);
-    let patch = 0;
-    // One picture a call: attention stays within it, and memory is one picture's.
-    for (const [i, grid] of grids.entries()) {
-      const end = patch + patches[i]!;
-      const [from, to] = [patch, end].map((at) => (at / merge ** 2) * hidden);
-      await this.#encodeImage(
-        pixels.subarray(patch * patchDim, end * patchDim),
-        grid,
-        features.subarray(from, to),
-      );
-      patch = end;
-    }
-    return features;
-  }
-
-  async #encodeImage(pixels: Float32Array, [t, h, w]: Grid, features: Float32Array): Promise<void> {
-    const { vision } = this.#manifest;
-    const { patchDim, hidden } = this.shape;
-    const { cos, sin } = visionRotation(h, w, vision);
-    using scope = new DisposableStack();
-    const tensor = (data: Float32Array, ...dims: number[]) =>
-      scope.use(this.#runtime.tensor(data, dims));
-    await this.#graphs.vision.run(
-      {
-        [VISION_IO.pixels]: tensor(pixels, t, h * w, patchDim),
-        [VISION_IO.rowWeights]: tensor(bicubicMatrix(h, vision.tableSide), h, vision.tableSide),
-        [VISION_IO.columnWeights]: tensor(bicubicMatrix(w, vision.tableSide), w, vision.tableSide),
-        [VISION_IO.cos]: tensor(cos, h * w, vision.headDim / 2),
-        [VISION_IO.sin]: tensor(sin, h * w, vision.headDim / 2),
-      },
-      { [VISION_IO.features]: tensor(features, features.length / hidden, hidden) },
-    );
-  }
-
-  open(capacity: number): Slot {
-    const { context } = this.shape;
-    if (capacity > context) {
-      throw new EngineError(
-        "context_too_long",
-        `${capacity} positions are more than the model's ${context}`,
-      );
-    }
-    const slot = new CachedSlot(this.#takeCache(capacity), capacity, () => {
-      this.#slots.delete(slot);
-      this.#spare?.close();
-      this.#spare = slot.cache;
-    });
-    this.#slots.add(slot);
-    return slot;
-  }
-
-  forward(slot: Slot, chunk: Chunk): Promise<Float32Array> {
-    return this.#call(() => {
-      check(slot instanceof CachedSlot && this.#slots.has(slot), "the slot is not open here");
-      this.#checkChunk(slot, chunk);
-      return slot.hold(async () => {
-        const logits = await this.#run(slot, chunk);
-        slot.length += chunk.ids.length;
-        return logits;
-      });
+  encodeImages(pictures: Picture[]): Promise<Float32Array[]> {
+    return this.#run(() => {
+      for (const picture of pictures) this.#checkPicture(picture);
+      return this.#parts.vision.encode(pictures);
     });
   }
 
-  async #run(slot: CachedSlot, { ids, positions, features }: Chunk): Promise<Float32Array> {
-    const { hidden, vocab } = this.shape;
-    const { rows, at } = features ?? { rows: new Float32Array(0), at: new Int32Array(0) };
-    const tokens = ids.length;
-    const length = slot.length + tokens;
-    const { cos, sin } = textRotation(positions, this.#manifest.text.rope);
-    const logits = new Float32Array(vocab);
-    using scope = new DisposableStack();
-    const tensor = (data: Float32Array | Int32Array, ...dims: number[]) =>
-      scope.use(this.#runtime.tensor(data, dims));
-    const embeddings = scope.use(this.#runtime.allocate("float32", [tokens, hidden]));
-    await this.#graphs.embedding.run(
-      {
-        [EMBEDDING_IO.ids]: tensor(ids, tokens),
-        [EMBEDDING_IO.features]: tensor(rows, at.length, hidden),
-        [EMBEDDING_IO.featureIndex]: tensor(at, at.length),
-      },
-      { [EMBEDDING_IO.embeddings]: embeddings },
-    );
-    await this.#graphs.decoder.run(
-      {
-        [DECODER_IO.embeddings]: embeddings,
-        [DECODER_IO.cos]: tensor(cos, tokens, cos.length / tokens),
-        [DECODER_IO.sin]: tensor(sin, tokens, sin.length / tokens),
-        [DECODER_IO.lastIndex]: tensor(Int32Array.of(length - 1), 1),
-        [DECODER_IO.totalLength]: tensor(Int32Array.of(length)),
-        ...slot.cache.past,
-      },
-      { [DECODER_IO.logits]: tensor(logits, 1, vocab), ...slot.cache.present },
-    );
-    return logits;
+  prefill(
+    slot: number,
+    past: number,
+    chunk: Chunk,
+    k: number,
+    penalty?: Penalty,
+  ): Promise<Candidates> {
+    return this.#run(() => {
+      const n = chunk.ids.length;
+      this.#checkSlot(slot);
+      check(
+        n > 0 && chunk.positions.length === 3 * n,
+        `${n} ids with ${chunk.positions.length} positions`,
+      );
+      this.#checkTokens(chunk.ids, chunk.positions);
+      this.#checkRange(past, n);
+      this.#checkFeatures(chunk);
+      this.#checkCandidates(k, [penalty]);
+      return this.#parts.decoder.prefill(slot, past, chunk, k, penalty);
+    });
   }
 
-  #checkChunk(slot: CachedSlot, { ids, positions, features }: Chunk): void {
-    const { vocab, hidden } = this.shape;
-    const n = ids.length;
-    check(n > 0 && positions.length === 3 * n, `${n} ids with ${positions.length} positions`);
+  decode(
+    ids: Int32Array,
+    pasts: Int32Array,
+    positions: Int32Array,
+    k: number,
+    penalties: (Penalty | undefined)[] = [],
+  ): Promise<Candidates> {
+    return this.#run(() => {
+      const n = ids.length;
+      check(n > 0 && n <= this.shape.slots, `${n} rows for ${this.shape.slots} slots`);
+      check(
+        pasts.length === n && positions.length === n && penalties.length <= n,
+        `${n} ids with ${pasts.length} lengths, ${positions.length} positions and ${penalties.length} penalties`,
+      );
+      this.#checkTokens(ids, positions);
+      for (const past of pasts) this.#checkRange(past, 1);
+      this.#checkCandidates(k, penalties);
+      return this.#parts.decoder.decode(ids, pasts, positions, k, penalties);
+    });
+  }
+
+  copy(from: number, to: number, length: number): void {
+    this.#checkIdle();
+    this.#checkSlot(from);
+    this.#checkSlot(to);
+    this.#checkRange(0, length);
+    this.#parts.pool.copy(from, to, length);
+  }
+
+  save(slot: number, length: number): Snapshot {
+    this.#checkIdle();
+    this.#checkSlot(slot);
+    this.#checkRange(0, length);
+    return this.#parts.pool.save(slot, length);
+  }
+
+  restore(snapshot: Snapshot, slot: number, length: number): void {
+    this.#checkIdle();
+    this.#checkSlot(slot);
+    this.#checkRange(0, length);
+    this.#parts.pool.restore(snapshot, slot, length);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#call?.catch(() => undefined);
+    this.#parts.decoder.close();
+    this.#parts.pool.close();
+    this.#closeGraphs();
+  }
+
+  async #run<T>(work: () => Promise<T>): Promise<T> {
+    this.#checkIdle();
+    const call = work();
+    this.#call = call;
+    try {
+      return await call;
+    } finally {
+      this.#call = undefined;
+    }
+  }
+
+  #checkIdle(): void {
+    check(!this.#closed, "the runner is closed");
+    check(this.#call === undefined, "the runner is busy with another call");
+  }
+
+  #checkPicture({ pixels, grid: [t, h, w] }: Picture): void {
+    const { merge, patchDim } = this.shape;
+    const count = patches({ grid: [t, h, w] });
     check(
-      slot.length + n <= slot.capacity,
-      `${n} tokens after ${slot.length} in a slot of ${slot.capacity}`,
+      pixels.length === count * patchDim && count > 0,
+      `${pixels.length} pixel values for ${count} patches of ${patchDim}`,
     );
-    const unknown = ids.find((id) => id < 0 || id >= vocab);
-    check(unknown === undefined, `token id ${unknown} is not in the vocabulary of ${vocab}`);
+    const merges = h % merge === 0 && w % merge === 0;
+    check(merges, `a grid of ${h} x ${w} patches does not merge by ${merge}`);
+  }
+
+  #checkSlot(slot: number): void {
+    const { slots } = this.shape;
+    check(Number.isInteger(slot) && slot >= 0 && slot < slots, `slot ${slot} of ${slots}`);
+  }
+
+  #checkRange(past: number, n: number): void {
+    const { capacity } = this.shape;
+    check(past >= 0 && past + n <= capacity, `${n} tokens after ${past} in a slot of ${capacity}`);
+  }
+
+  #checkTokens(ids: Int32Array, positions: Int32Array): void {
+    const { vocab, capacity } = this.shape;
+    for (const id of ids)
+      check(id >= 0 && id < vocab, `token id ${id} is not in the vocabulary of ${vocab}`);
+    for (const position of positions)
+      check(position >= 0 && position < capacity, `position ${position} of ${capacity}`);
+  }
+
+  #checkFeatures({ ids, features }: Chunk): void {
     if (!features) return;
+    const { hidden } = this.shape;
     const { rows, at } = features;
     check(
       rows.length === at.length * hidden,
       `${rows.length} feature values for ${at.length} tokens of ${hidden}`,
     );
     check(
-      at.every((index) => index >= 0 && index < n),
-      `a feature's index is outside the chunk of ${n}`,
+      at.every((index) => index >= 0 && index < ids.length),
+      `a feature's index is outside the chunk of ${ids.length}`,
     );
   }
 
-  #takeCache(capacity: number): KvCache {
-    const spare = this.#spare;
-    this.#spare = undefined;
-    if (spare && spare.capacity >= capacity) return spare;
-    spare?.close();
-    return new KvCache(this.#runtime, this.#manifest.text, capacity);
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.allSettled(this.#calls);
-    for (const slot of this.#slots) slot.release();
-    this.#spare?.close();
-    for (const session of Object.values(this.#graphs)) session.close();
-    this.#runtime.close();
-  }
-
-  async #call<T>(work: () => Promise<T>): Promise<T> {
-    check(!this.#closed, "the runner is closed");
-    const call = work();
-    this.#calls.add(call);
-    return call.finally(() => this.#calls.delete(call));
+  #checkCandidates(k: number, penalties: readonly (Penalty | undefined)[]): void {
+    const { vocab } = this.shape;
+    check(k >= 1 && k <= vocab, `${k} candidates of a vocabulary of ${vocab}`);
+    for (const penalty of penalties) {
+      const known = penalty?.seen.every((id) => id >= 0 && id < vocab) ?? true;
+      check(known, `a penalised token is not in the vocabulary of ${vocab}`);
+    }
   }
 }
 

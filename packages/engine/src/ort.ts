@@ -1,109 +1,33 @@
 /**
- * ONNX Runtime through its C API, by FFI over the library that onnxruntime-node ships: that package's own session API
- * runs on the event loop and copies every output, so a KV cache too. The only file that knows pointers; it knows no
+ * ONNX Runtime: environment, tensors, graphs and runs. With ort-api.ts, the only file that knows pointers; it knows no
  * model. Graphs load and run on worker threads and leave the event loop free.
  * Device seam: a runtime's memory info and allocator, and the session options, are all that depends on the device.
  */
-import { readdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import koffi, { type LibraryHandle } from "koffi";
-import { EngineError } from "./errors.ts";
-import { describe, type ElementType, type Handle, Tensor, type TensorSpec } from "./tensor.ts";
-
-type NativeFunction = ReturnType<LibraryHandle["func"]>;
-
-const API_VERSION = 24;
-const TABLE_LENGTH = 128;
-
-/** Slot in the OrtApi table and C signature. Slots are append-only across versions (onnxruntime_c_api.h). */
-const FUNCTIONS = {
-  GetErrorMessage: [2, "str (void *status)"],
-  CreateEnv: [3, "void * (int level, str id, _Out_ void **env)"],
-  CreateSession: [7, "void * (void *env, str path, void *options, _Out_ void **session)"],
-  Run: [
-    9,
-    `void * (void *session, void *options, str *names, void **values, size_t count,
-             str *outNames, size_t outCount, void **outValues)`,
-  ],
-  CreateSessionOptions: [10, "void * (_Out_ void **options)"],
-  SetIntraOpNumThreads: [24, "void * (void *options, int threads)"],
-  SessionGetInputCount: [30, "void * (void *session, _Out_ size_t *count)"],
-  SessionGetOutputCount: [31, "void * (void *session, _Out_ size_t *count)"],
-  SessionGetInputTypeInfo: [33, "void * (void *session, size_t index, _Out_ void **info)"],
-  SessionGetOutputTypeInfo: [34, "void * (void *session, size_t index, _Out_ void **info)"],
-  SessionGetInputName: [
-    36,
-    "void * (void *session, size_t index, void *allocator, _Out_ void **name)",
-  ],
-  SessionGetOutputName: [
-    37,
-    "void * (void *session, size_t index, void *allocator, _Out_ void **name)",
-  ],
-  CreateTensorAsOrtValue: [
-    48,
-    "void * (void *allocator, int64_t *dims, size_t rank, int type, _Out_ void **value)",
-  ],
-  CreateTensorWithDataAsOrtValue: [
-    49,
-    `void * (void *memory, void *data, size_t bytes, int64_t *dims, size_t rank, int type,
-             _Out_ void **value)`,
-  ],
-  CastTypeInfoToTensorInfo: [55, "void * (void *info, _Out_ void **tensorInfo)"],
-  GetTensorElementType: [60, "void * (void *tensorInfo, _Out_ int *type)"],
-  GetDimensionsCount: [61, "void * (void *tensorInfo, _Out_ size_t *rank)"],
-  GetDimensions: [62, "void * (void *tensorInfo, _Out_ int64_t *dims, size_t rank)"],
-  CreateCpuMemoryInfo: [69, "void * (int allocator, int memory, _Out_ void **info)"],
-  AllocatorFree: [76, "void * (void *allocator, void *pointer)"],
-  GetAllocatorWithDefaultOptions: [78, "void * (_Out_ void **allocator)"],
-  ReleaseEnv: [92, "void (void *env)"],
-  ReleaseStatus: [93, "void (void *status)"],
-  ReleaseMemoryInfo: [94, "void (void *info)"],
-  ReleaseSession: [95, "void (void *session)"],
-  ReleaseValue: [96, "void (void *value)"],
-  ReleaseTypeInfo: [98, "void (void *info)"],
-  ReleaseSessionOptions: [100, "void (void *options)"],
-} as const;
-type FunctionName = keyof typeof FUNCTIONS;
-
-/** `handle` is held for as long as the functions: koffi unloads a library whose handle is collected. */
-type Library = { handle: LibraryHandle; functions: Record<FunctionName, NativeFunction> };
+import koffi from "koffi";
+import { AllocationError, EngineError } from "./errors.ts";
+import { type FunctionName, type Functions, ortFunctions } from "./ort-api.ts";
+import {
+  describe,
+  elementTypeOf,
+  type ElementType,
+  type Handle,
+  Tensor,
+  type TensorData,
+  type TensorSpec,
+} from "./tensor.ts";
 
 /** ONNXTensorElementDataType. */
-const ELEMENT_CODES: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7 };
+const ELEMENT_CODES: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, float16: 10 };
 
-let library: Library | undefined;
+/** How the runtime says that there is no memory: its arena, the C++ library, CUDA. It has no status code for it. */
+const OUT_OF_MEMORY = /failed to allocate memory|bad_alloc|out of memory/i;
 
-function openLibrary(): Library {
-  try {
-    // Since 1.29 the library reports its use over the network, reading the command line for it (a long one crashes it).
-    process.env["ORT_DISABLE_TELEMETRY"] = "1"; // oxlint-disable-line node/no-process-env -- its only switch
-    const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
-    const folder = join(root, "bin", "napi-v6", process.platform, process.arch);
-    const file = readdirSync(folder).find((name) => name.startsWith("libonnxruntime."));
-    if (file === undefined) throw new Error(`no libonnxruntime in ${folder}`);
-    // Loading a graph recurses deeper than the 128 KiB of stack that koffi gives an asynchronous call.
-    koffi.config({ async_stack_size: 8 * 2 ** 20 });
-    const handle = koffi.load(join(folder, file));
-    const base = handle.func("void *OrtGetApiBase()")();
-    const [getApi] = koffi.decode(base, koffi.array("void *", 1));
-    const api = koffi.call(getApi, koffi.proto("void * (uint32_t version)"), API_VERSION);
-    if (api === null) throw new Error(`${file} has no API version ${API_VERSION}`);
-    const table: Handle[] = koffi.decode(api, koffi.array("void *", TABLE_LENGTH));
-    const functions = Object.entries(FUNCTIONS).map(([name, [slot, signature]]) => [
-      name,
-      koffi.decode(table[slot], koffi.proto(signature)),
-    ]);
-    return { handle, functions: Object.fromEntries(functions) };
-  } catch (cause) {
-    const platform = `${process.platform}-${process.arch}`;
-    throw new EngineError("engine_failure", `no ONNX Runtime for ${platform}`, { cause });
-  }
-}
+/** Native memory of ours: the address is good for as long as this object is held. */
+export type Pinned = { readonly address: Handle; readonly memory: readonly ArrayBufferView[] };
 
 /** The environment that graphs and tensors live in. Close it after them. */
 export class Runtime {
-  readonly #functions: Library["functions"];
+  readonly #functions: Functions;
   readonly #env: Handle;
   readonly #memory: Handle;
   readonly #allocator: Handle;
@@ -112,16 +36,15 @@ export class Runtime {
     const FATAL = 4; // the runtime's own log stays silent: its errors come back as statuses
     const ARENA = 1;
     const DEFAULT_MEMORY = 0;
-    library ??= openLibrary();
-    this.#functions = library.functions;
+    this.#functions = ortFunctions();
     this.#env = this.#create("CreateEnv", FATAL, "glimpse");
     this.#memory = this.#create("CreateCpuMemoryInfo", ARENA, DEFAULT_MEMORY);
     this.#allocator = this.#create("GetAllocatorWithDefaultOptions"); // not ours to release
   }
 
   /** A tensor over `data`, which stays shared: writing into one changes the other. */
-  tensor(data: Float32Array | Int32Array, dims: readonly number[]): Tensor {
-    const type = data instanceof Float32Array ? "float32" : "int32";
+  tensor(data: TensorData, dims: readonly number[]): Tensor {
+    const type = elementTypeOf(data);
     const size = dims.reduce((product, dim) => product * dim, 1);
     if (data.length !== size) {
       throw new EngineError(
@@ -170,16 +93,21 @@ export class Runtime {
     );
   }
 
-  /** Runs a graph on another thread; outputs are written into the given tensors. */
+  /**
+   * Runs a graph on another thread; outputs are written into the given tensors.
+   * @param inputNames and outputNames from `pinStrings`, inputs and outputs from `pinHandles`, in the same order
+   */
   async run(
     graph: Handle,
-    inputs: Record<string, Tensor>,
-    outputs: Record<string, Tensor>,
+    inputNames: Pinned,
+    inputs: Pinned,
+    inputCount: number,
+    outputNames: Pinned,
+    outputs: Pinned,
+    outputCount: number,
   ): Promise<void> {
-    const handles = (tensors: Record<string, Tensor>) =>
-      Object.values(tensors).map((tensor) => tensor.handle);
-    const given = [Object.keys(inputs), handles(inputs), Object.keys(inputs).length];
-    const wanted = [Object.keys(outputs), Object.keys(outputs).length, handles(outputs)];
+    const given = [inputNames.address, inputs.address, inputCount];
+    const wanted = [outputNames.address, outputCount, outputs.address];
     this.#check("Run", await this.#callAsync("Run", graph, null, ...given, ...wanted));
   }
 
@@ -238,8 +166,34 @@ export class Runtime {
     if (status === null) return;
     const cause = new Error(String(this.#call("GetErrorMessage", status)));
     this.#call("ReleaseStatus", status);
+    if (OUT_OF_MEMORY.test(cause.message))
+      throw new AllocationError(`no memory for ONNX Runtime's ${name}`, { cause });
     throw new EngineError("engine_failure", `ONNX Runtime failed in ${name}`, { cause });
   }
+}
+
+/** The texts as C strings, and the array of their addresses. */
+export function pinStrings(texts: readonly string[]): Pinned {
+  const encoded = texts.map((text) => Buffer.from(`${text}\0`));
+  const characters = new Uint8Array(Buffer.concat(encoded));
+  let at = addressOf(characters);
+  const starts = encoded.map(({ length }) => {
+    const start = at;
+    at += BigInt(length);
+    return start;
+  });
+  const { address, memory } = pinHandles(starts);
+  return { address, memory: [...memory, characters] };
+}
+
+export function pinHandles(handles: readonly Handle[]): Pinned {
+  const memory = BigUint64Array.from(handles);
+  return { address: addressOf(memory), memory: [memory] };
+}
+
+function addressOf(memory: ArrayBufferView): Handle {
+  void memory.buffer; // moves a small array off the JavaScript heap
+  return koffi.address(memory);
 }
 
 function nativeDims(dims: readonly number[]): [BigInt64Array, number] {

@@ -16,22 +16,52 @@ export function inverseFrequencies(theta: number, dim: number): Float32Array {
   );
 }
 
-/**
- * M-RoPE: frequency i turns with the t, h or w position, by the section it falls in.
- * @param positions [3, n], row-major
- * @returns rows [n, ceil(dim / 2)]
- */
-export function textRotation(positions: Int32Array, rope: Manifest["text"]["rope"]): Rotation {
-  const frequencies = inverseFrequencies(rope.theta, rope.dim);
+/** M-RoPE of the language model, from a table: the same few thousand angles turn up again and again. */
+export type TextRotation = {
+  frequencies: number;
+  /**
+   * Writes the rows [n, frequencies] of n tokens; frequency i turns with the t, h or w position, by its section.
+   * @param positions [3, n], row-major; each below the table's `positions`
+   */
+  write(positions: Int32Array, cos: Float32Array, sin: Float32Array): void;
+  /** Writes row `row` of a token that stands at one position on all three axes. */
+  writeRow(position: number, row: number, cos: Float32Array, sin: Float32Array): void;
+};
+
+/** @param positions how many there are */
+export function textRotation(positions: number, rope: Manifest["text"]["rope"]): TextRotation {
+  const inverse = inverseFrequencies(rope.theta, rope.dim);
+  const frequencies = inverse.length;
   const axes = rope.sections.flatMap((length, section) => Array<number>(length).fill(section % 3));
-  const n = positions.length / 3;
-  const angles = new Float32Array(n * frequencies.length);
-  for (let token = 0, at = 0; token < n; token++) {
-    for (const [i, frequency] of frequencies.entries()) {
-      angles[at++] = positions[axes[i]! * n + token]! * frequency;
+  const cosines = new Float32Array(positions * frequencies);
+  const sines = new Float32Array(positions * frequencies);
+  for (let position = 0, at = 0; position < positions; position++) {
+    for (let i = 0; i < frequencies; i++, at++) {
+      const angle = Math.fround(position * inverse[i]!);
+      cosines[at] = Math.cos(angle);
+      sines[at] = Math.sin(angle);
     }
   }
-  return { cos: angles.map(Math.cos), sin: angles.map(Math.sin) };
+  return {
+    frequencies,
+    write(given, cos, sin) {
+      const n = given.length / 3;
+      for (let token = 0, at = 0; token < n; token++) {
+        for (let i = 0; i < frequencies; i++, at++) {
+          const from = given[axes[i]! * n + token]! * frequencies + i;
+          cos[at] = cosines[from]!;
+          sin[at] = sines[from]!;
+        }
+      }
+    },
+    writeRow(position, row, cos, sin) {
+      let from = position * frequencies;
+      for (let at = row * frequencies; at < (row + 1) * frequencies; at++, from++) {
+        cos[at] = cosines[from]!;
+        sin[at] = sines[from]!;
+      }
+    },
+  };
 }
 
 /**

@@ -1,10 +1,16 @@
 /** A loaded graph that checks what it is fed. Knows shapes; no pointers, no model. */
-import { EngineError } from "./errors.ts";
-import type { Runtime } from "./ort.ts";
+import { AllocationError, EngineError } from "./errors.ts";
+import { pinHandles, type Pinned, pinStrings, type Runtime } from "./ort.ts";
 import { describe, type Handle, type Tensor, type TensorSpec } from "./tensor.ts";
 
 export type NamedTensors = Record<string, Tensor>;
 type Specs = ReadonlyMap<string, TensorSpec>;
+
+/** A run whose tensors are in place: checked once, run as often as one likes. Tensors must stay open meanwhile. */
+export type Binding = {
+  /** Throws EngineError `engine_failure`, or AllocationError, with names, types and dimensions, never data. */
+  run(): Promise<void>;
+};
 
 export class Session {
   readonly #name: string;
@@ -12,6 +18,8 @@ export class Session {
   readonly #graph: Handle;
   readonly #inputs: Specs;
   readonly #outputs: Specs;
+  readonly #inputNames: Pinned;
+  readonly #outputNames: Pinned;
 
   /** Loads the graph at `path`; `name` names it in errors. Throws EngineError `engine_failure`. */
   static async load(
@@ -32,20 +40,38 @@ export class Session {
     this.#graph = graph;
     this.#inputs = runtime.specs(graph, "Input");
     this.#outputs = runtime.specs(graph, "Output");
+    this.#inputNames = pinStrings([...this.#inputs.keys()]);
+    this.#outputNames = pinStrings([...this.#outputs.keys()]);
   }
 
   /**
-   * Runs the graph off the event loop; outputs are written into the given tensors. One tensor may be input and output
-   * at once, where an operator works in place. Tensors must stay open until this settles.
+   * Binds tensors to all inputs and outputs. A run writes outputs into the given tensors, off the event loop; one
+   * tensor may be input and output at once, where an operator works in place.
    * Throws EngineError `engine_failure` with names, types and dimensions, never data.
    */
-  async run(inputs: NamedTensors, outputs: NamedTensors): Promise<void> {
+  bind(inputs: NamedTensors, outputs: NamedTensors): Binding {
     const problems = [...mismatches(inputs, this.#inputs), ...mismatches(outputs, this.#outputs)];
     if (problems.length > 0) {
       throw new EngineError("engine_failure", `the ${this.#name} graph: ${problems.join("; ")}`);
     }
+    const handles = (specs: Specs, tensors: NamedTensors) =>
+      pinHandles(Array.from(specs.keys(), (name) => tensors[name]!.handle));
+    const given = handles(this.#inputs, inputs);
+    const wanted = handles(this.#outputs, outputs);
+    return { run: () => this.#run(given, wanted, inputs) };
+  }
+
+  async #run(given: Pinned, wanted: Pinned, inputs: NamedTensors): Promise<void> {
     try {
-      await this.#runtime.run(this.#graph, inputs, outputs);
+      await this.#runtime.run(
+        this.#graph,
+        this.#inputNames,
+        given,
+        this.#inputs.size,
+        this.#outputNames,
+        wanted,
+        this.#outputs.size,
+      );
     } catch (error) {
       const shapes = Object.entries(inputs).map(([name, tensor]) => `${name} ${describe(tensor)}`);
       throw failure(`the ${this.#name} graph failed on ${shapes.join(", ")}`, error);
@@ -80,5 +106,6 @@ function fits({ type, dims }: TensorSpec, spec: TensorSpec): boolean {
 /** Our words, with the runtime's own as the cause. */
 function failure(message: string, error: unknown): EngineError {
   const cause = error instanceof EngineError ? error.cause : error;
+  if (error instanceof AllocationError) return new AllocationError(message, { cause });
   return new EngineError("engine_failure", message, { cause });
 }

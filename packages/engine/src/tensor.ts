@@ -1,6 +1,7 @@
 /** Tensors by type, dimensions and an opaque handle; what is behind the handle is the binding's (ort.ts). */
 
-export type ElementType = "float32" | "int32" | "int64";
+export type ElementType = "float32" | "float16" | "int32" | "int64";
+export type TensorData = Float32Array | Float16Array | Int32Array | BigInt64Array;
 /** A dimension of -1 is free. */
 export type TensorSpec = { type: ElementType; dims: readonly number[] };
 /** Something native: only the binding looks behind it. */
@@ -12,10 +13,10 @@ export class Tensor implements Disposable {
   readonly dims: readonly number[];
   readonly handle: Handle;
   /** What it lies over, if on our side: held here so that the collector leaves it. */
-  readonly data: ArrayBufferView | undefined;
+  readonly data: TensorData | undefined;
   readonly #release: () => void;
 
-  constructor(spec: TensorSpec, handle: Handle, release: () => void, data?: ArrayBufferView) {
+  constructor(spec: TensorSpec, handle: Handle, release: () => void, data?: TensorData) {
     this.type = spec.type;
     this.dims = spec.dims;
     this.handle = handle;
@@ -26,6 +27,12 @@ export class Tensor implements Disposable {
   [Symbol.dispose](): void {
     this.#release();
   }
+}
+
+export function elementTypeOf(data: TensorData): ElementType {
+  if (data instanceof Float32Array) return "float32";
+  if (data instanceof Float16Array) return "float16";
+  return data instanceof Int32Array ? "int32" : "int64";
 }
 
 /** For messages: shapes, never data. */
