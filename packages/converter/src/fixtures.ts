@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Chunk, Grid, Runner } from "@glimpse/engine";
+import type { Candidates, Chunk, Grid, Picture, Runner } from "@glimpse/engine";
 
 export type FixtureName = "plain" | "sharded" | "legacy";
 export type RawTensor = { dtype: string; shape: number[]; bytes: Uint8Array };
@@ -105,11 +105,26 @@ export async function referenceCases(name: FixtureName): Promise<Case[]> {
 }
 
 /** The pictures that tools/nano/tiny.py computes for a case. */
-export function casePixels(seed: number, { grids }: Case, { shape }: Runner): Float32Array {
-  const patches = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
-  return new Float32Array(patches * shape.patchDim).map(
-    (_, k) => ((k * 7919 + seed) % 2003) / 1001 - 1,
-  );
+export function casePictures(seed: number, { grids }: Case, { shape }: Runner): Picture[] {
+  let at = 0;
+  return grids.map((grid) => {
+    const size = grid[0] * grid[1] * grid[2] * shape.patchDim;
+    const pixels = new Float32Array(size).map(
+      (_, k) => (((at + k) * 7919 + seed) % 2003) / 1001 - 1,
+    );
+    at += size;
+    return { grid, pixels };
+  });
+}
+
+export function concatenate(parts: Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** Tokens `from` to `to` of a case's prompt. */
@@ -138,24 +153,35 @@ export function caseChunk(
   };
 }
 
-/** The most likely tokens, one after the other, from the prompt's logits on. */
+/** The most likely tokens, one after the other, from the candidates after the prompt on, which is in slot 0. */
 export async function greedy(
   runner: Runner,
-  slot: ReturnType<Runner["open"]>,
   example: Case,
-  logits: Float32Array,
+  candidates: Candidates,
 ): Promise<number[]> {
-  const tokens: number[] = [];
+  const tokens = [candidates.ids[0]!];
   const start = Math.max(...example.positions) + 1;
-  for (let next = logits; ;) {
-    tokens.push(next.indexOf(Math.max(...next)));
-    if (tokens.length === example.tokens.length) return tokens;
+  while (tokens.length < example.tokens.length) {
+    const past = example.ids.length + tokens.length - 1;
     const position = start + tokens.length - 1;
-    next = await runner.forward(slot, {
-      ids: Int32Array.of(tokens.at(-1)!),
-      positions: Int32Array.of(position, position, position),
-    });
+    const [id] = (
+      await runner.decode(
+        Int32Array.of(tokens.at(-1)!),
+        Int32Array.of(past),
+        Int32Array.of(position),
+        1,
+      )
+    ).ids;
+    tokens.push(id!);
   }
+  return tokens;
+}
+
+/** All logits [vocab] of a row, where k is the vocabulary. */
+export function logitsOf({ k, ids, logits }: Candidates, row = 0): Float32Array {
+  const all = new Float32Array(k).fill(NaN);
+  for (let i = row * k; i < (row + 1) * k; i++) all[ids[i]!] = logits[i]!;
+  return all;
 }
 
 export function largestDifference(a: Float32Array, b: Float32Array): number {

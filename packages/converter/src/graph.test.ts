@@ -21,9 +21,10 @@ describe("protobuf", () => {
 });
 
 it("a graph encodes as the one that the engine's tests run", async () => {
-  const g = new GraphBuilder("square", () => {
+  const noWeights = () => {
     throw new Error("has no weights");
-  });
+  };
+  const g = new GraphBuilder("square", noWeights, { float: "float32", matrices: "float32" });
   const x = g.input("x", "float32", ["n", "n"]);
   const count = g.input("count", "int32", [1]);
   g.output("square", "float32", ["n", "n"], g.op("MatMul", [x, x]));

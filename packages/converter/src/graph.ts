@@ -103,7 +103,12 @@ export class GraphBuilder {
     const name = parts.map((part) => part.name).join("+");
     const { data, scales } = this.#findWeight(parts, encoding);
     const [bits, blocks] = [BITS[encoding], Math.ceil(width / BLOCK)];
-    const codes = this.#initializer(`${name}.codes`, "uint8", [rows, blocks, (BLOCK * bits) / 8], data);
+    const codes = this.#initializer(
+      `${name}.codes`,
+      "uint8",
+      [rows, blocks, (BLOCK * bits) / 8],
+      data,
+    );
     const scale = this.#initializer(`${name}.scales`, "float32", [rows, blocks], scales);
     const NONE = "";
     return this.contrib(

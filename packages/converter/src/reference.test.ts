@@ -1,14 +1,16 @@
 import { join } from "node:path";
-import { loadRunner } from "@glimpse/engine";
+import { type Candidates, loadRunner } from "@glimpse/engine";
 import { describe, expect, it } from "vitest";
 import { convert } from "./convert.ts";
 import {
   caseChunk,
-  casePixels,
+  casePictures,
+  concatenate,
   fixture,
   type FixtureName,
   greedy,
   largestDifference,
+  logitsOf,
   referenceCases,
   temporary,
 } from "./fixtures.ts";
@@ -20,14 +22,14 @@ describe.each<FixtureName>(["plain", "sharded", "legacy"])("a converted %s check
     await using folder = await temporary();
     const to = join(folder.path, "model");
     await convert({ from: fixture(name), to });
-    const runner = await loadRunner(to, { threads: 1 });
-    const { hidden } = runner.shape;
+    const runner = await loadRunner(to, { threads: 1, slots: 2 });
+    const { hidden, vocab } = runner.shape;
     const examples = await referenceCases(name);
     expect(examples).toHaveLength(4);
 
     for (const [seed, example] of examples.entries()) {
       const label = `${name}, case ${seed}`;
-      const features = await runner.encodeImages(casePixels(seed, example, runner), example.grids);
+      const features = concatenate(await runner.encodeImages(casePictures(seed, example, runner)));
       expect(largestDifference(features, example.features), label).toBeLessThan(TOLERANCE);
 
       const length = example.ids.length;
@@ -40,14 +42,14 @@ describe.each<FixtureName>(["plain", "sharded", "legacy"])("a converted %s check
           [cut, length],
         ],
       ] as [number, number][][]) {
-        const slot = runner.open(length + example.tokens.length);
-        let logits: Float32Array = new Float32Array(0);
+        let candidates: Candidates | undefined;
         for (const [from, to] of chunks) {
-          logits = await runner.forward(slot, caseChunk(example, features, hidden, from, to));
+          const chunk = caseChunk(example, features, hidden, from, to);
+          candidates = await runner.prefill(0, from, chunk, vocab);
         }
-        expect(largestDifference(logits, example.logits), label).toBeLessThan(TOLERANCE);
-        expect(await greedy(runner, slot, example, logits), label).toEqual(example.tokens);
-        slot.release();
+        const difference = largestDifference(logitsOf(candidates!), example.logits);
+        expect(difference, label).toBeLessThan(TOLERANCE);
+        expect(await greedy(runner, example, candidates!), label).toEqual(example.tokens);
       }
     }
     await runner.close();

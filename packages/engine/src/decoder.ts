@@ -3,7 +3,9 @@
  * many. Knows slots, lengths and positions; no pointers, and not whose sequences they are.
  *
  * No call multiplies matrices by one row alone. The runtime has kernels of their own for that, which round differently
- * from those for several rows, so a row's numbers would depend on its company. A call of one is padded by one.
+ * from those for several rows, so a row's numbers would depend on its company. A decode of one row gets a second one.
+ * A chunk gets an even number of tokens, since attention goes through it in blocks of an even size, and an odd one may
+ * leave one row in the last. So a prompt's numbers are the same to the last bit whatever chunks it comes in.
  */
 import { Frame } from "./frame.ts";
 import type { KvPool } from "./kv-pool.ts";
@@ -47,7 +49,7 @@ export class Decoder {
     penalty?: Penalty,
   ): Promise<Candidates> {
     const n = ids.length;
-    const tokens = Math.max(n, LEAST_ROWS);
+    const tokens = n + (n % 2);
     const { rows, at } = features ?? NO_FEATURES;
     // The last token twice, since the output head is a matrix too.
     const last = new Int32Array(LEAST_ROWS).fill(n - 1);

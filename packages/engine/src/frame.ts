@@ -82,7 +82,10 @@ export class Frame implements Disposable {
    * @returns candidates that the next call overwrites
    */
   async run(k: number, penalties: readonly (Penalty | undefined)[]): Promise<Candidates> {
-    const longest = penalties.reduce((most, penalty) => Math.max(most, penalty?.seen.length ?? 0), 0);
+    const longest = penalties.reduce(
+      (most, penalty) => Math.max(most, penalty?.seen.length ?? 0),
+      0,
+    );
     const bound = this.#bind(k, roundSeen(longest));
     this.#penalise(bound, penalties);
     await bound.binding.run();

@@ -74,10 +74,9 @@ export class KvPool {
   save(slot: number, length: number): SavedCache {
     const size = length * this.#text.cacheDim;
     const saved = this.#sides.map((side) => {
-      const heads = new (side.constructor as new (size: number) => Side)(
-        this.#text.kvHeads * size,
-      );
-      for (const [head, at] of this.#heads(slot)) heads.set(side.subarray(at, at + size), head * size);
+      const heads = new (side.constructor as new (size: number) => Side)(this.#text.kvHeads * size);
+      for (const [head, at] of this.#heads(slot))
+        heads.set(side.subarray(at, at + size), head * size);
       return heads;
     });
     return new SavedCache(length, saved);

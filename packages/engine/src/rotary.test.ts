@@ -13,7 +13,8 @@ it("frequencies fall from 1 by the theta", () => {
 it("text frequencies follow t, h, w by sections, and t again", () => {
   const positions = Int32Array.of(5, 50, /* h */ 6, 60, /* w */ 7, 70);
   const rope = { theta: 10_000, dim: 10, sections: [1, 2, 1, 1] };
-  const { cos, sin } = textRotation(positions, rope);
+  const [cos, sin] = [new Float32Array(10), new Float32Array(10)];
+  textRotation(71, rope).write(positions, cos, sin);
   const frequencies = inverseFrequencies(rope.theta, rope.dim);
   const expected = [5, 6, 6, 7, 5, 50, 60, 60, 70, 50].map((position, i) =>
     cosine(position, frequencies[i % 5]!),
@@ -22,13 +23,21 @@ it("text frequencies follow t, h, w by sections, and t again", () => {
   for (const [i, c] of cos.entries()) expect(c ** 2 + sin[i]! ** 2).toBeCloseTo(1, 6);
 });
 
+it("a decoded token's row is that of equal positions", () => {
+  const rotation = textRotation(100, { theta: 10_000, dim: 6, sections: [1, 1, 1] });
+  const arrays = () => [new Float32Array(6), new Float32Array(6)] as const;
+  const [chunk, rows] = [arrays(), arrays()];
+  rotation.write(Int32Array.of(9, 99, 9, 99, 9, 99), ...chunk);
+  rotation.writeRow(99, 1, ...rows);
+  rotation.writeRow(9, 0, ...rows);
+  expect(rows).toEqual(chunk);
+});
+
 it("angles are rounded to float32 before their cosine, which shows far out", () => {
   const position = 131_071;
-  const { cos } = textRotation(Int32Array.of(position, position, position), {
-    theta: 500_000,
-    dim: 64,
-    sections: [8, 12, 12],
-  });
+  const rope = { theta: 500_000, dim: 64, sections: [8, 12, 12] };
+  const [cos, sin] = [new Float32Array(32), new Float32Array(32)];
+  textRotation(position + 1, rope).writeRow(position, 0, cos, sin);
   const [, frequency] = inverseFrequencies(500_000, 64);
   expect(cos[1]).toBe(cosine(position, frequency!));
   expect(Math.abs(cos[1]! - Math.cos(position * frequency!))).toBeGreaterThan(1e-4);

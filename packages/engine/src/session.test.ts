@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EngineError } from "./errors.ts";
+import { AllocationError, EngineError } from "./errors.ts";
 import { Runtime } from "./ort.ts";
 import { Session } from "./session.ts";
 
@@ -24,6 +24,14 @@ function floats(values: number[], ...dims: number[]) {
   return runtime.tensor(Float32Array.from(values), dims);
 }
 
+function refusal(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+}
+
 describe("a session", () => {
   it("writes into the tensors it is given, again and again", async () => {
     const data = new Float32Array(4);
@@ -32,10 +40,11 @@ describe("a session", () => {
     using count = runtime.tensor(Int32Array.of(7), [1]);
     const same = new Int32Array(1);
     using sameTensor = runtime.tensor(same, [1]);
-    await session.run({ x, count }, { square, same: sameTensor });
+    const binding = session.bind({ x, count }, { square, same: sameTensor });
+    await binding.run();
     expect([...data, ...same]).toEqual([7, 10, 15, 22, 7]);
     (x.data as Float32Array).set([1, 0, 0, 1]);
-    await session.run({ x, count }, { square, same: sameTensor });
+    await binding.run();
     expect([...data]).toEqual([1, 0, 0, 1]);
   });
 
@@ -46,8 +55,8 @@ describe("a session", () => {
     using same = runtime.allocate("int32", [1]);
     const data = new Float32Array(4);
     using square = runtime.tensor(data, [2, 2]);
-    await session.run({ x, count }, { square: middle, same });
-    await session.run({ x: middle, count: same }, { square, same });
+    await session.bind({ x, count }, { square: middle, same }).run();
+    await session.bind({ x: middle, count: same }, { square, same }).run();
     expect([...data]).toEqual([1, 4, 0, 1]);
   });
 
@@ -56,7 +65,7 @@ describe("a session", () => {
     ["an unknown input", { x: [2, 2], count: [1], z: [1] }, ["z is unknown"]],
     ["another rank", { x: [4], count: [1] }, ["x is float32[4]", "float32[-1, -1]"]],
     ["another size", { x: [2, 2], count: [2] }, ["count is int32[2]", "int32[1]"]],
-  ])("refuses %s by shapes, without data", async (_, input, words) => {
+  ])("refuses %s by shapes, without data", (_, input, words) => {
     const SECRET = 1234567;
     using scope = new DisposableStack();
     const tensors = Object.entries(input).map(([name, dims]) => {
@@ -66,12 +75,10 @@ describe("a session", () => {
     });
     const square = scope.use(floats([0, 0, 0, 0], 2, 2));
     const same = scope.use(runtime.tensor(new Int32Array(1), [1]));
-    const error = await session
-      .run(Object.fromEntries(tensors), { square, same })
-      .catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: "engine_failure" });
-    for (const word of ["square graph", ...words]) expect(String(error)).toContain(word);
-    expect(String(error)).not.toContain(String(SECRET));
+    const refused = refusal(() => session.bind(Object.fromEntries(tensors), { square, same }));
+    expect(refused).toMatchObject({ code: "engine_failure" });
+    for (const word of ["square graph", ...words]) expect(String(refused)).toContain(word);
+    expect(String(refused)).not.toContain(String(SECRET));
   });
 
   it("keeps the runtime's own words to the cause", async () => {
@@ -80,7 +87,8 @@ describe("a session", () => {
     using count = runtime.tensor(Int32Array.of(1), [1]);
     using same = runtime.tensor(new Int32Array(1), [1]);
     const error: unknown = await session
-      .run({ x, count }, { square, same })
+      .bind({ x, count }, { square, same })
+      .run()
       .catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(EngineError);
     const { message, cause } = error as EngineError;
@@ -99,4 +107,8 @@ it("a graph that cannot be loaded is named", async () => {
 
 it("data must fill its dimensions", () => {
   expect(() => floats([1, 2, 3], 2, 2)).toThrow("3 elements for float32[2, 2]");
+});
+
+it("memory that is not there has an error of its own", () => {
+  expect(() => runtime.allocate("float32", [2 ** 22, 2 ** 22])).toThrow(AllocationError);
 });
