@@ -1,49 +1,61 @@
 /**
- * The engine: messages in, pieces of text out. Joins the processor (text and pictures), the runner (tensors), sampling
- * and output text; knows the insides of none. Runs one sequence at a time, in the order of the calls.
+ * The engine: messages in, pieces of text out, many requests at once. Joins the processor (text and pictures), intake
+ * (requests to sequences) and the stepper (sequences to tokens); knows the insides of none.
  */
 import { type GenerationSettings, readGenerationSettings } from "./checkpoint.ts";
-import { EngineError } from "./errors.ts";
-import { loadRunner } from "./ort-runner.ts";
-import { createOutputText, createTokenTable, type TokenTable } from "./output-text.ts";
-import { decodePosition, promptPositions } from "./positions.ts";
+import type { EngineError } from "./errors.ts";
+import { createSequence } from "./intake.ts";
+import { loadRunner, type RunnerOptions } from "./ort-runner.ts";
+import { createTokenTable, type TokenTable } from "./output-text.ts";
 import { type ProcessorPool, startProcessorPool } from "./processor-pool.ts";
-import type { ModelInput } from "./processor.ts";
 import { checkRequest } from "./request.ts";
 import type { Runner } from "./runner.ts";
-import { createSampler } from "./sampling.ts";
-import { createTurns, type Turns } from "./turns.ts";
-import type { FinishReason, GenerateRequest, Piece, Sampling } from "./types.ts";
+import { Stepper, type StepperLimits } from "./stepper.ts";
+import type { GenerateRequest, Piece } from "./types.ts";
+import { withinTime } from "./within-time.ts";
 
-export type EngineOptions = {
-  device?: "cpu";
-  /** Threads inside one operator; as many as there are cores by default. */
-  threads?: number;
-  /** Pixels of one picture, width * height; 40 million by default. */
-  maxPixels?: number;
+export type EngineLimits = StepperLimits & {
+  /** Pictures of one request; 16 by default. */
+  maxPictures: number;
 };
+
+export type EngineOptions = Partial<EngineLimits> &
+  RunnerOptions & {
+    /** Pixels of one picture, width * height; 40 million by default. */
+    maxPixels?: number;
+  };
 
 /** What an engine is made of; Engine.load makes it of a folder. */
 export type EngineParts = {
   runner: Runner;
   processor: ProcessorPool;
   settings: GenerationSettings;
+  limits?: Partial<EngineLimits>;
 };
 
+const DEFAULT_LIMITS: EngineLimits = {
+  maxPictures: 16,
+  chunkTokens: 512,
+  featureCacheBytes: 256 * 2 ** 20,
+  prefixCacheBytes: 256 * 2 ** 20,
+};
 const DEFAULT_MAX_PIXELS = 40_000_000;
 
 export class Engine {
   readonly #runner: Runner;
   readonly #processor: ProcessorPool;
   readonly #settings: GenerationSettings;
+  readonly #limits: EngineLimits;
   readonly #tokens: TokenTable;
-  readonly #turns: Turns = createTurns();
+  readonly #stepper: Stepper;
 
-  constructor({ runner, processor, settings }: EngineParts) {
+  constructor({ runner, processor, settings, limits }: EngineParts) {
     this.#runner = runner;
     this.#processor = processor;
     this.#settings = settings;
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#tokens = createTokenTable(processor.vocabulary);
+    this.#stepper = new Stepper(runner, this.#limits);
   }
 
   /**
@@ -51,144 +63,68 @@ export class Engine {
    * @throws EngineError `invalid_checkpoint` naming the file, `unsupported_architecture`, `engine_failure`
    */
   static async load(dir: string, options: EngineOptions = {}): Promise<Engine> {
-    const { maxPixels = DEFAULT_MAX_PIXELS, ...runnerOptions } = options;
+    const { maxPixels = DEFAULT_MAX_PIXELS } = options;
     const settings = await readGenerationSettings(dir);
-    const runner = await loadRunner(dir, runnerOptions);
+    const runner = await loadRunner(dir, options);
     try {
-      const limits = { maxPixels, context: runner.shape.context };
-      return new Engine({ runner, processor: await startProcessorPool({ dir, limits }), settings });
+      const setup = { dir, limits: { maxPixels, context: runner.shape.capacity } };
+      return new Engine({
+        runner,
+        processor: await startProcessorPool(setup),
+        settings,
+        limits: options,
+      });
     } catch (cause) {
       await runner.close();
       throw cause;
     }
   }
 
+  /** Resolves when the runtime has broken: every request has failed, later ones will, and only a new process helps. */
+  get failed(): Promise<EngineError> {
+    return this.#stepper.failed;
+  }
+
+  /** Counts since the start, and what is going on now. */
+  get stats() {
+    return { slots: this.#runner.shape.slots, ...this.#stepper.stats };
+  }
+
   /**
-   * Answers one request: a `prompt` piece, text as it comes, an `end` piece. Stopping the iteration or aborting the
-   * signal ends the work at the next step; an abort throws the signal's reason.
-   * @throws EngineError of the picture, prompt or request that cannot be used, or `engine_failure`
+   * Answers one request: a `prompt` piece, text as it comes, an `end` piece. Pieces that nobody takes hold up nobody.
+   * Stopping the iteration, aborting the signal or passing the deadline ends the work at the next step; an abort
+   * throws the signal's reason.
+   * @throws EngineError of the picture, prompt or request that cannot be used, `context_too_long`,
+   * `deadline_exceeded`, or `engine_failure`
    */
   async *generate(
     request: GenerateRequest,
     signal?: AbortSignal,
   ): AsyncGenerator<Piece, void, undefined> {
-    const start = performance.now();
-    checkRequest(request);
+    const startedAt = performance.now();
+    checkRequest(request, this.#limits.maxPictures);
     signal?.throwIfAborted();
-    const input = await this.#processor.process(request.messages, request.thinking);
-    const preprocessMs = performance.now() - start;
-    const maxTokens = this.#outputLimit(input.ids.length, request.maxTokens);
-    const imageTokens = input.ids.filter((id) => id === this.#settings.imageTokenId).length;
-    yield {
-      type: "prompt",
-      promptTokenIds: input.ids,
-      imageGrids: input.grids,
-      imageTokens,
-      pixelDigest: input.digest,
-    };
-    const release = await this.#turns.take(signal);
+    const deadline = startedAt + (request.deadline ?? Infinity) - Date.now();
+    const preparing = this.#processor.process(request.messages, request.thinking);
+    const input = await withinTime(preparing, deadline, signal);
+    const clock = { startedAt, deadline, preprocessMs: performance.now() - startedAt };
+    const model = { shape: this.#runner.shape, settings: this.#settings, tokens: this.#tokens };
+    const sequence = createSequence(input, request, model, clock);
+    const drop = (): void => this.#stepper.drop(sequence, signal?.reason);
+    signal?.addEventListener("abort", drop);
     try {
-      const run = yield* this.#run(input, request, maxTokens, signal);
-      yield {
-        type: "end",
-        finishReason: run.finishReason,
-        outputTokenIds: run.outputIds,
-        usage: {
-          promptTokens: input.ids.length,
-          imageTokens,
-          completionTokens: run.outputIds.length,
-        },
-        timings: {
-          preprocessMs,
-          visionMs: run.visionMs,
-          firstTokenMs: run.firstTokenAt - start,
-          totalMs: performance.now() - start,
-        },
-      };
+      this.#stepper.add(sequence);
+      for (let piece; (piece = await sequence.pieces.take());) yield piece;
     } finally {
-      release();
+      signal?.removeEventListener("abort", drop);
+      drop();
     }
   }
 
-  /** Ends the threads and frees the model; call when no generation runs. */
+  /** Fails what still runs, ends the threads and frees the model. */
   async close(): Promise<void> {
+    await this.#stepper.close();
     await this.#processor.close();
     await this.#runner.close();
   }
-
-  async *#run(
-    { ids, pixels, grids }: ModelInput,
-    { sampling, stop }: GenerateRequest,
-    maxTokens: number,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<Piece, Run, undefined> {
-    const { imageTokenId, eosTokenIds } = this.#settings;
-    const positions = promptPositions(ids, grids, imageTokenId, this.#runner.shape.merge);
-    const sample = createSampler(this.#sampling(sampling), ids);
-    const text = createOutputText(this.#tokens, ids, stop ?? []);
-    const outputIds: number[] = [];
-    let firstTokenAt = 0;
-    let finishReason: FinishReason | undefined;
-
-    const slot = this.#runner.open(ids.length + maxTokens);
-    try {
-      const visionStart = performance.now();
-      const rows = grids.length === 0 ? undefined : await this.#runner.encodeImages(pixels, grids);
-      const visionMs = performance.now() - visionStart;
-      signal?.throwIfAborted();
-      let logits = await this.#runner.forward(slot, {
-        ids: Int32Array.from(ids),
-        positions: positions.ids,
-        ...(rows && { features: { rows, at: indexesOf(ids, imageTokenId) } }),
-      });
-      while (finishReason === undefined) {
-        signal?.throwIfAborted();
-        const id = sample(logits);
-        if (outputIds.push(id) === 1) firstTokenAt = performance.now();
-        if (eosTokenIds.includes(id)) finishReason = "stop";
-        else {
-          yield* text.push(id);
-          if (text.stopped) finishReason = "stop";
-          else if (outputIds.length === maxTokens) finishReason = "length";
-          else {
-            const position = decodePosition(ids.length, outputIds.length - 1, positions.delta);
-            logits = await this.#runner.forward(slot, {
-              ids: Int32Array.of(id),
-              positions: position,
-            });
-          }
-        }
-      }
-      yield* text.finish();
-      return { finishReason, outputIds, visionMs, firstTokenAt };
-    } finally {
-      slot.release();
-    }
-  }
-
-  #outputLimit(promptLength: number, wanted: number | undefined): number {
-    const { context } = this.#runner.shape;
-    if (promptLength >= context)
-      throw new EngineError(
-        "context_too_long",
-        `the prompt has ${promptLength} tokens; the model's context is ${context}, answer included`,
-      );
-    return Math.min(wanted ?? Infinity, context - promptLength);
-  }
-
-  #sampling(wanted: Partial<Sampling> = {}): Required<Sampling> {
-    const seed = wanted.seed ?? Math.floor(Math.random() * 2 ** 32);
-    return { ...this.#settings.sampling, ...wanted, seed };
-  }
-}
-
-type Run = {
-  finishReason: FinishReason;
-  outputIds: number[];
-  visionMs: number;
-  firstTokenAt: number;
-};
-
-function indexesOf(ids: number[], id: number): Int32Array {
-  return Int32Array.from([...ids.keys()].filter((i) => ids[i] === id));
 }

@@ -5,9 +5,11 @@ export type EngineErrorCode =
   | "image_too_small"
   | "image_too_large"
   | "image_aspect_ratio"
+  | "too_many_images"
   | "invalid_request" // a field out of its range
   | "invalid_prompt"
   | "context_too_long"
+  | "deadline_exceeded"
   | "invalid_checkpoint" // a file missing, a tensor of the wrong shape
   | "unsupported_architecture"
   | "engine_failure"; // the runtime broke
@@ -21,8 +23,20 @@ export class EngineError extends Error {
   }
 }
 
+/** The device has no memory for this call. Smaller ones may still succeed; any other `engine_failure` of a runner is final. */
+export class AllocationError extends EngineError {
+  override name = "AllocationError";
+  constructor(message: string, options?: ErrorOptions) {
+    super("engine_failure", message, options);
+  }
+}
+
 /** `least` tokens were counted before giving up; the prompt may have more. */
 export function contextTooLong(least: number, context: number): EngineError {
   const message = `the prompt has at least ${least} tokens; the model's context is ${context}, answer included`;
   return new EngineError("context_too_long", message);
+}
+
+export function deadlineExceeded(): EngineError {
+  return new EngineError("deadline_exceeded", "the deadline passed before the answer was complete");
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { readFixture } from "./fixtures.ts";
-import { decodePosition, promptPositions } from "./positions.ts";
+import { promptPositions } from "./positions.ts";
 import type { Grid } from "./types.ts";
 
 type Case = { ids: number[]; grids: Grid[]; positions: number[]; delta: number };
@@ -16,6 +16,5 @@ test("decoding goes on right after the prompt's largest position", () => {
   const ids = [7, ...Array<number>(6).fill(9), 7];
   const prompt = promptPositions(ids, [[1, 4, 6]], 9, 2);
   expect(prompt.delta).toBe(-3);
-  expect([...decodePosition(ids.length, 0, prompt.delta)]).toEqual([5, 5, 5]);
-  expect([...decodePosition(ids.length, 2, prompt.delta)]).toEqual([7, 7, 7]);
+  expect(ids.length + prompt.delta).toBe(Math.max(...prompt.ids) + 1);
 });

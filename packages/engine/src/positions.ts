@@ -4,7 +4,7 @@ import type { Grid } from "./types.ts";
 export type Positions = {
   /** [3, n] row-major: all t, then all h, then all w. */
   ids: Int32Array;
-  /** Decode step s after n tokens stands at n + s + delta on all axes; negative when there are pictures. */
+  /** The token after m others stands at m + delta on all axes, if the prompt is among them; negative with pictures. */
   delta: number;
 };
 
@@ -42,9 +42,4 @@ export function promptPositions(
     current += Math.max(rows, columns);
   }
   return { ids: positions, delta: current - n };
-}
-
-/** [3, 1] position of decode step `step` (0 for the first token fed back) after a prompt of `length`. */
-export function decodePosition(length: number, step: number, delta: number): Int32Array {
-  return new Int32Array(3).fill(length + step + delta);
 }

@@ -69,7 +69,9 @@ test("several pictures follow each other; none is the digest of nothing", async 
     pixels: new Float32Array(0),
     grids: [],
     digest: createHash("sha256").digest("hex"),
+    digests: [],
   });
+  expect(both.digests).toEqual([first!.digest, second!.digest]);
 });
 
 test("pictures that alone are too many for the context are refused early", async () => {

@@ -15,6 +15,8 @@ export type Pictures = {
   grids: Grid[];
   /** SHA-256 (hex) of `pixels` as little-endian float32. */
   digest: string;
+  /** The same of each picture alone. */
+  digests: string[];
 };
 
 export type Limits = {
@@ -52,8 +54,17 @@ export async function preprocess(
   );
   const pixels = new Float32Array(values);
   let at = 0;
-  for (const image of resized) at = writePatches(image, settings, pixels, at);
-  return { pixels, grids, digest: createHash("sha256").update(pixels).digest("hex") };
+  const digests = resized.map((image) => {
+    const begin = at;
+    at = writePatches(image, settings, pixels, begin);
+    return sha256(pixels.subarray(begin, at));
+  });
+  const digest = digests.length === 1 ? digests[0]! : sha256(pixels);
+  return { pixels, grids, digest, digests };
+}
+
+function sha256(values: Float32Array): string {
+  return createHash("sha256").update(values).digest("hex");
 }
 
 async function prepare(

@@ -24,12 +24,20 @@ export type GenerateRequest = {
   messages: Message[];
   /** Missing fields take the checkpoint's generation_config.json. */
   sampling?: Partial<Sampling>;
-  /** Output tokens at most; the rest of the context by default. */
+  /** Output tokens at most; the rest of the context by default. More than that is refused. */
   maxTokens?: number;
+  /** The model may not end its answer before this many output tokens; stop strings may. */
+  minTokens?: number;
   /** Generation ends before the first of these in the answer (not in the thinking); the string itself is not emitted. */
   stop?: string[];
   /** Undefined leaves the template's `enable_thinking` undefined. */
   thinking?: boolean;
+  /** Log-probabilities of the output tokens, and of this many (0 to 20) of the likeliest at each place. */
+  logprobs?: number;
+  /** Lower runs first; equals run in the order of their calls. 0 by default. */
+  priority?: number;
+  /** Unix time in milliseconds at which the answer is of no use any more. */
+  deadline?: number;
 };
 
 export type FinishReason = "stop" | "length";
@@ -37,11 +45,27 @@ export type FinishReason = "stop" | "length";
 /** One picture's patch grid [t, h, w]; t * h * w / merge^2 tokens. */
 export type Grid = [t: number, h: number, w: number];
 
-export type Usage = { promptTokens: number; imageTokens: number; completionTokens: number };
+export type Usage = {
+  promptTokens: number;
+  /** Of the prompt: tokens of pictures. */
+  imageTokens: number;
+  /** Of the prompt: tokens whose keys and values were still known from another request. */
+  cachedTokens: number;
+  completionTokens: number;
+};
 
-/** Milliseconds; first token and total count from the call, waiting for one's turn included. */
+/** Natural logarithms, over the whole vocabulary, of what the model says after the repetition penalty, before temperature. */
+export type TokenLogprob = {
+  id: number;
+  logprob: number;
+  /** The likeliest, best first. */
+  top: { id: number; logprob: number }[];
+};
+
+/** Milliseconds; first token and total count from the call, waiting included. */
 export type Timings = {
   preprocessMs: number;
+  /** Vision calls that this request's pictures were part of. */
   visionMs: number;
   firstTokenMs: number;
   totalMs: number;
@@ -63,6 +87,8 @@ export type Piece =
       type: "end";
       finishReason: FinishReason;
       outputTokenIds: number[];
+      /** One for each output token, if asked for. */
+      logprobs?: TokenLogprob[];
       usage: Usage;
       timings: Timings;
     };
