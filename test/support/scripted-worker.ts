@@ -27,7 +27,12 @@ async function* generate(
     yield { type: "delta", text: `${i} ` };
     await sleep(Number(everyMs), undefined, { signal });
   }
-  const usage = { promptTokens: prompt.length, imageTokens: 0, completionTokens: Number(words) };
+  const usage = {
+    promptTokens: prompt.length,
+    imageTokens: 0,
+    cachedTokens: 0,
+    completionTokens: Number(words),
+  };
   const timings = { preprocessMs: 0, visionMs: 0, firstTokenMs: 0, totalMs: 0 };
   yield { type: "end", finishReason: "stop", outputTokenIds: [], usage, timings };
 }

@@ -8,6 +8,8 @@ const environment = sharedEnvironment.extend({
   DATA_DIR: z.string().min(1).default(".glimpse"),
   /** Threads of one engine; all cores by default. */
   THREADS: count(availableParallelism()),
+  /** Jobs that run at once. */
+  SLOTS: count(8),
   /** How long running jobs may go on after a request to stop. */
   GRACE_MS: count(25_000),
 });
@@ -28,6 +30,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     /** Where converted models are kept. */
     cacheDir: join(parsed.DATA_DIR, "models"),
     threads: parsed.THREADS,
+    slots: parsed.SLOTS,
     maxImagePixels: parsed.MAX_IMAGE_PIXELS,
     graceMs: parsed.GRACE_MS,
   };

@@ -8,12 +8,24 @@ import { runUntilSignal } from "./run.ts";
 const log = createProcessLogger("worker");
 const config = readConfig();
 log.level = config.logLevel;
-const { modelDir, cacheDir, threads, maxImagePixels } = config;
+const { modelDir, cacheDir, threads, slots, maxImagePixels } = config;
+
+/** EX_SOFTWARE of sysexits: the runtime broke on the way. The jobs' locks run out, and another process takes them up. */
+const ENGINE_FAILURE_EXIT = 70;
 
 const onnxDir = await prepareModel(modelDir, {
   cacheDir,
   onProgress: (progress) => log.debug({ progress }, "preparing the model"),
 });
-const engine = await Engine.load(onnxDir, { device: "cpu", threads, maxPixels: maxImagePixels });
+const engine = await Engine.load(onnxDir, {
+  device: "cpu",
+  threads,
+  slots,
+  maxPixels: maxImagePixels,
+});
+void engine.failed.then((error) => {
+  log.fatal({ error }, "the engine broke");
+  process.exit(ENGINE_FAILURE_EXIT);
+});
 const loopDelay = watchLoopDelay();
 await runUntilSignal({ config, log, engine, loopDelay: loopDelay.read }, () => engine.close());

@@ -19,7 +19,7 @@ const end: Piece = {
   type: "end",
   finishReason: "stop",
   outputTokenIds: [1, 2],
-  usage: { promptTokens: 9, imageTokens: 4, completionTokens: 2 },
+  usage: { promptTokens: 9, imageTokens: 4, cachedTokens: 0, completionTokens: 2 },
   timings: { preprocessMs: 0, visionMs: 0, firstTokenMs: 0, totalMs: 0 },
 };
 

@@ -35,8 +35,7 @@ export type WorkerDeps = {
 
 /** Starts to take jobs. `stop` waits for those that run, hands back what the grace does not suffice for, and closes all it opened. */
 export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps) {
-  const { shard, retentionS, served } = config;
-  const slots = 1;
+  const { shard, retentionS, served, slots } = config;
   const id = randomUUID();
   const connect = () =>
     connectRedis(config.redisUrl, "patient", (error) =>

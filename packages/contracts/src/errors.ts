@@ -61,6 +61,7 @@ export const errorCodes = {
   // Our side
   invalid_checkpoint: { status: 500, retryable: false, title: "The model's files are damaged" },
   unsupported_architecture: { status: 500, retryable: false, title: "The model cannot be run" },
+  deadline_exceeded: { status: 504, retryable: true, title: "The answer came too late" },
   engine_failure: { status: 500, retryable: true, title: "The engine failed" },
   worker_crashed: { status: 500, retryable: false, title: "The job crashed its workers" },
   internal_error: { status: 500, retryable: true, title: "Something went wrong on our side" },
