@@ -30,6 +30,8 @@ export async function startSystem({ redisUrl, engine, env = {} }: Options) {
     KEY_PREFIX: prefix,
     MODEL_DIR: join(root, "models/nano"),
     DATA_DIR: dataDir,
+    // Scripted jobs run one after the other, so that tests can make one wait.
+    ...(engine === "scripted" && { SLOTS: "1" }),
     ...env,
   };
   const started: Running[] = [];
