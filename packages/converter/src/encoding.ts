@@ -13,7 +13,7 @@ export type Widening = { from: number; to: number };
 export const BLOCK = 32;
 export const BITS = { int8: 8, int4: 4 } as const;
 
-export type Encoded = { data: ArrayBufferView; scales?: Float32Array };
+export type Encoded = { data: Float32Array | Float16Array | Uint8Array; scales?: Float32Array };
 
 /** Bytes of a weight [rows, width]. */
 export function sizesOf(

@@ -1,6 +1,6 @@
 /** The same answer whatever the company: numbers equal to the last bit, alone and in any batch, whole and in chunks. */
 import { join } from "node:path";
-import { loadRunner, type Runner } from "@glimpse/engine";
+import { loadRunner, type Runner, type Snapshot } from "@glimpse/engine";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { convert } from "./convert.ts";
 import { fixture, logitsOf, temporary } from "./fixtures.ts";
@@ -48,7 +48,7 @@ it(`a row's logits are the same alone and among 2 to ${SLOTS} (seed ${SEED})`, a
     const length = LENGTHS[i % LENGTHS.length]! + Math.floor(i / LENGTHS.length);
     return { length, ids: tokens(i, length + steps) };
   });
-  const saved = [];
+  const saved: Snapshot[] = [];
   for (const { ids, length } of sequences) {
     await read(0, ids, 0, length);
     saved.push(runner.save(0, length));

@@ -1,7 +1,14 @@
 /** Plans where every weight lies in the data file, then writes it as a stream: never more than a piece in memory. */
 import { type FileHandle, open } from "node:fs/promises";
 import { WEIGHTS_FILE } from "@glimpse/engine";
-import { type Encoding, encodePieces, sizesOf, widen, type Widening } from "./encoding.ts";
+import {
+  type Encoded,
+  type Encoding,
+  encodePieces,
+  sizesOf,
+  widen,
+  type Widening,
+} from "./encoding.ts";
 import type { ExternalData } from "./onnx.ts";
 import type { Checkpoint } from "./safetensors.ts";
 
@@ -32,8 +39,8 @@ export class WeightPlan {
 
   /** Bytes of all planned weights. */
   get bytes(): number {
-    const lengths = this.#planned.values().map(({ data, scales }) => data.length + scales.length);
-    return lengths.reduce((sum, length) => sum + length, 0);
+    const planned = [...this.#planned.values()];
+    return planned.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
   }
 
   /**
@@ -82,7 +89,7 @@ export class WeightPlan {
   }
 }
 
-async function writeAll(file: FileHandle, piece: ArrayBufferView, at: number): Promise<number> {
+async function writeAll(file: FileHandle, piece: Encoded["data"], at: number): Promise<number> {
   const { bytesWritten } = await file.write(piece, 0, piece.byteLength, at);
   if (bytesWritten !== piece.byteLength) throw new Error("the disk took only a part");
   return bytesWritten;
