@@ -16,8 +16,6 @@ export type FrameShape = {
   frequencies: number;
   /** Tokens whose successor is wanted. */
   rows: Int32Array;
-  /** The first rows that only pad: nobody sees their candidates. */
-  hidden: number;
   /** Instead of the embeddings of the tokens `at`. */
   features: { rows: Float32Array; at: Int32Array; width: number };
 };
@@ -78,7 +76,6 @@ export class Frame implements Disposable {
 
   /**
    * Runs what the arrays say.
-   * @param penalties of the rows that are not hidden
    * @returns candidates that the next call overwrites
    */
   async run(k: number, penalties: readonly (Penalty | undefined)[]): Promise<Candidates> {
@@ -98,11 +95,9 @@ export class Frame implements Disposable {
   }
 
   #penalise({ seen, factors }: Bound, penalties: readonly (Penalty | undefined)[]): void {
-    const { rows, hidden } = this.#shape;
-    const width = seen.length / rows.length;
+    const width = seen.length / this.#shape.rows.length;
     if (width === 0) return;
-    for (const [i, penalty] of penalties.entries()) {
-      const row = hidden + i;
+    for (const [row, penalty] of penalties.entries()) {
       const [begin, end] = [row * width, (row + 1) * width];
       const length = penalty?.seen.length ?? 0;
       if (penalty) seen.set(penalty.seen, begin);
@@ -127,8 +122,7 @@ export class Frame implements Disposable {
   }
 
   #makeBound(k: number, seenLength: number): Bound {
-    const { rows, hidden } = this.#shape;
-    const n = rows.length;
+    const n = this.#shape.rows.length;
     const scope = new DisposableStack();
     const tensor = (data: TensorData, ...dims: number[]) =>
       scope.use(this.#runtime.tensor(data, dims));
@@ -151,12 +145,7 @@ export class Frame implements Disposable {
         ...this.#cache.present,
       },
     );
-    const candidates = {
-      k,
-      ids: ids.subarray(hidden * k),
-      logits: logits.subarray(hidden * k),
-      logSumExp: logSumExp.subarray(hidden),
-    };
+    const candidates = { k, ids, logits, logSumExp };
     return { seen, factors, binding, candidates, scope };
   }
 }

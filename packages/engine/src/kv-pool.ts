@@ -14,14 +14,8 @@ export type CacheView = { past: NamedTensors; present: NamedTensors };
 
 /** The attention kernels' positions come in multiples of this. */
 const GRANULE = 8;
-/** Room behind a slot's capacity for the token that pads a call of one. */
+/** Room behind a slot's capacity for the token that pads a chunk. */
 const PADDING = 1;
-/**
- * Rows in front of slot 0 that no sequence uses, for calls that need one row more. Nothing but a first position is
- * ever touched there, so that it takes addresses but no memory.
- */
-const SPARE_ROWS = 1;
-
 type Side = Float32Array | Float16Array;
 
 export class KvPool {
@@ -41,24 +35,19 @@ export class KvPool {
     this.#text = text;
     this.#positions = roundUp(capacity + PADDING);
     this.slots = slots;
-    const size = (slots + SPARE_ROWS) * this.#rowSize;
+    const size = slots * this.#slotSize;
     const Elements = dtype === "fp16" ? Float16Array : Float32Array;
     this.#sides = Array.from({ length: 2 * text.layers }, () => new Elements(size));
   }
 
   /** Slots 0 to n - 1, as [n, ...]. */
   firstSlots(n: number): CacheView {
-    return this.#view(SPARE_ROWS, n);
-  }
-
-  /** The spare row and slot 0, as [2, ...]. */
-  spareAndFirst(): CacheView {
-    return this.#view(0, 2);
+    return this.#view(0, n);
   }
 
   /** One slot, as [1, ...]. */
   slot(slot: number): CacheView {
-    return this.#view(SPARE_ROWS + slot, 1);
+    return this.#view(slot, 1);
   }
 
   copy(from: number, to: number, length: number): void {
@@ -99,14 +88,14 @@ export class KvPool {
     for (const tensor of this.#tensors) tensor[Symbol.dispose]();
   }
 
-  get #rowSize(): number {
+  get #slotSize(): number {
     return this.#text.kvHeads * this.#positions * this.#text.cacheDim;
   }
 
   /** Where a slot's head begins, in elements. */
   #at(slot: number, head: number): number {
     const headSize = this.#positions * this.#text.cacheDim;
-    return (SPARE_ROWS + slot) * this.#rowSize + head * headSize;
+    return slot * this.#slotSize + head * headSize;
   }
 
   *#heads(slot: number): Generator<[head: number, at: number]> {
@@ -114,22 +103,22 @@ export class KvPool {
   }
 
   /** Made at first use and kept: there are few. */
-  #view(row: number, rows: number): CacheView {
-    const key = `${row} ${rows}`;
+  #view(slot: number, slots: number): CacheView {
+    const key = `${slot} ${slots}`;
     let view = this.#views.get(key);
     if (!view) {
-      view = this.#makeView(row, rows);
+      view = this.#makeView(slot, slots);
       this.#views.set(key, view);
     }
     return view;
   }
 
-  #makeView(row: number, rows: number): CacheView {
+  #makeView(slot: number, slots: number): CacheView {
     const { kvHeads, cacheDim, layers } = this.#text;
     const view: CacheView = { past: {}, present: {} };
     const tensorOf = (side: Side) => {
-      const data = side.subarray(row * this.#rowSize, (row + rows) * this.#rowSize);
-      const tensor = this.#runtime.tensor(data, [rows, kvHeads, this.#positions, cacheDim]);
+      const data = side.subarray(slot * this.#slotSize, (slot + slots) * this.#slotSize);
+      const tensor = this.#runtime.tensor(data, [slots, kvHeads, this.#positions, cacheDim]);
       this.#tensors.push(tensor);
       return tensor;
     };

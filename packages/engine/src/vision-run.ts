@@ -41,8 +41,7 @@ export class VisionRun {
     const { merge, patchDim, tableSide, headDim } = this.#vision;
     const [t, h, w] = pictures[0]!.grid;
     const tokens = patches(pictures[0]!) / merge ** 2;
-    // One token in all would be a matrix of one row, which rounds differently (decoder.ts).
-    const count = tokens === 1 ? Math.max(2, pictures.length) : pictures.length;
+    const count = pictures.length;
     const pixels = new Float32Array(count * t * h * w * patchDim);
     for (const [i, { pixels: own }] of pictures.entries()) pixels.set(own, i * own.length);
     const size = tokens * this.#hidden;
