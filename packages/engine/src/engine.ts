@@ -36,6 +36,7 @@ export type EngineParts = {
 const DEFAULT_LIMITS: EngineLimits = {
   maxPictures: 16,
   chunkTokens: 512,
+  chunkSteps: 1.5,
   featureCacheBytes: 256 * 2 ** 20,
   prefixCacheBytes: 256 * 2 ** 20,
 };
@@ -107,6 +108,7 @@ export class Engine {
     const deadline = startedAt + (request.deadline ?? Infinity) - Date.now();
     const preparing = this.#processor.process(request.messages, request.thinking);
     const input = await withinTime(preparing, deadline, signal);
+    signal?.throwIfAborted(); // in the same moment
     const clock = { startedAt, deadline, preprocessMs: performance.now() - startedAt };
     const model = { shape: this.#runner.shape, settings: this.#settings, tokens: this.#tokens };
     const sequence = createSequence(input, request, model, clock);

@@ -151,7 +151,10 @@ export class FakeRunner implements Runner {
       const scores = Float32Array.from(this.logits?.(history, slot) ?? this.hashed(history));
       const { factor, seen } = penalties[row] ?? { factor: 1, seen: [] };
       for (const id of seen) scores[id]! *= scores[id]! < 0 ? factor : 1 / factor;
-      const order = [...scores.keys()].sort((a, b) => scores[b]! - scores[a]! || a - b).slice(0, k);
+      const order =
+        k === 1
+          ? [scores.indexOf(Math.max(...scores))]
+          : [...scores.keys()].sort((a, b) => scores[b]! - scores[a]! || a - b).slice(0, k);
       ids.set(order, row * k);
       logits.set(
         order.map((id) => scores[id]!),

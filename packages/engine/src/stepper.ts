@@ -4,6 +4,7 @@
  */
 import { createBatcher } from "./batch.ts";
 import { AllocationError, deadlineExceeded, EngineError } from "./errors.ts";
+import { createPace, type Pace } from "./pace.ts";
 import { createPrefixCache, type PrefixCache } from "./prefix-cache.ts";
 import type { Candidates, Runner } from "./runner.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -11,8 +12,10 @@ import type { Sequence } from "./sequence.ts";
 import { createVision, type Vision } from "./vision.ts";
 
 export type StepperLimits = {
-  /** Prompt tokens read between two decode steps, and tokens of pictures encoded in one call; 512 by default. */
+  /** Prompt tokens read between two decode steps at most, and tokens of pictures encoded in one call; 512 by default. */
   chunkTokens: number;
+  /** Decode steps that a chunk may last while sequences run: longer chunks are cut; 1.5 by default. */
+  chunkSteps: number;
   /** Features kept of pictures seen lately; 256 MiB by default, 0 for none. */
   featureCacheBytes: number;
   /** Keys and values kept of prompts seen lately; 256 MiB by default, 0 for none. */
@@ -27,7 +30,7 @@ export class Stepper {
   readonly failed: Promise<EngineError>;
   readonly #reportFailure: (failure: EngineError) => void;
   readonly #runner: Runner;
-  readonly #chunkTokens: number;
+  readonly #pace: Pace;
   readonly #scheduler: Scheduler<Sequence>;
   readonly #vision: Vision;
   readonly #prefixes: PrefixCache;
@@ -43,10 +46,10 @@ export class Stepper {
   readonly #counts = { steps: 0, promptTokens: 0, outputTokens: 0 };
 
   constructor(runner: Runner, limits: StepperLimits) {
-    const { chunkTokens, featureCacheBytes, prefixCacheBytes } = limits;
+    const { chunkTokens, chunkSteps, featureCacheBytes, prefixCacheBytes } = limits;
     const { slots } = runner.shape;
     this.#runner = runner;
-    this.#chunkTokens = chunkTokens;
+    this.#pace = createPace(chunkTokens, chunkSteps);
     this.#scheduler = new Scheduler(slots);
     this.#vision = createVision(runner, featureCacheBytes, chunkTokens);
     this.#prefixes = createPrefixCache(prefixCacheBytes);
@@ -102,8 +105,8 @@ export class Stepper {
   /** One pass: leavers out, prompts forward by a chunk in all, every running sequence by a token. */
   async #step(): Promise<void> {
     this.#settle();
-    let budget = this.#chunkTokens;
-    while (budget > 0) budget -= await this.#read(budget);
+    const budget = this.#pace.tokens(this.#scheduler.running.length > 0);
+    for (let left = budget; left > 0;) left -= await this.#read(left, left === budget);
     if (this.#scheduler.running.length > 0) await this.#decode();
     if (this.#scheduler.size === 0) this.#tell();
   }
@@ -114,11 +117,15 @@ export class Stepper {
     for (const { from, to, length } of moves) this.#runner.copy(from, to, length);
   }
 
-  /** Brings the next prompt forward by its pictures or by a chunk. Returns the tokens spent, Infinity when that is all. */
-  async #read(budget: number): Promise<number> {
+  /**
+   * Brings the next prompt forward by a chunk; or by its pictures, which are a step's only work besides decoding.
+   * Returns the tokens spent, Infinity when that is all.
+   */
+  async #read(budget: number, isFirst: boolean): Promise<number> {
     const sequence = this.#scheduler.next();
     if (!sequence) return Infinity;
     if (sequence.slot < 0 && !this.#vision.isReady(sequence)) {
+      if (!isFirst) return Infinity;
       const refused = await this.#during(this.#vision.encode(this.#scheduler.waiting));
       for (const [one, error] of refused) this.drop(one, error);
       return Infinity;
@@ -142,6 +149,7 @@ export class Stepper {
     const isLast = length + count === sequence.promptLength;
     const [k, penalty] = isLast ? [sampler.k, sampler.penalty] : [1, undefined];
     const chunk = sequence.chunk(count);
+    const start = performance.now();
     let candidates: Candidates;
     try {
       candidates = await this.#during(this.#runner.prefill(slot, length, chunk, k, penalty));
@@ -150,6 +158,7 @@ export class Stepper {
       if (count > 2) return this.#prefill(sequence, Math.ceil(count / 2));
       return this.drop(sequence, error);
     }
+    this.#pace.tookPrefill(count, performance.now() - start);
     this.#counts.promptTokens += count;
     if (isLast) {
       this.#accept(sequence, candidates, 0);
@@ -173,6 +182,7 @@ export class Stepper {
     const { running } = this.#scheduler;
     const rows = Math.min(running.length, this.#rowLimit);
     const { ids, pasts, positions, k, penalties } = this.#batchOf(running, rows);
+    const start = performance.now();
     let candidates: Candidates;
     try {
       const decoding = this.#runner.decode(ids, pasts, positions, k, penalties);
@@ -181,6 +191,7 @@ export class Stepper {
       if (!(error instanceof AllocationError)) throw error;
       return this.#shrink(rows, error);
     }
+    this.#pace.tookDecode(performance.now() - start);
     this.#counts.steps++;
     this.#scheduler.grow(rows);
     for (let row = 0; row < rows; row++) this.#accept(running[row]!, candidates, row);
