@@ -135,8 +135,8 @@ describe("a generation", () => {
     });
     open({ capacity: 64 });
     say(textIds("Hello"));
-    const { maxTokens: _none, ...unlimited } = ask();
-    const whole = await collect(unlimited);
+    const { messages, sampling } = ask();
+    const whole = await collect({ messages, sampling: sampling! });
     const [prompt, end] = [whole[0]!, endOf(whole)];
     if (prompt.type !== "prompt") throw new Error("unexpected pieces");
     expect(prompt.promptTokenIds.length + end.outputTokenIds.length).toBe(64);

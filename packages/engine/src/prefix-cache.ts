@@ -55,12 +55,12 @@ export function createPrefixCache(capacityBytes: number): PrefixCache {
     wants: ({ ids }, found) => capacityBytes > 0 && ids.length - found >= WORTH_TOKENS,
     add(prompt, snapshot) {
       // What the new one begins with adds nothing.
-      for (const [other] of [...snapshots.entries()])
+      for (const [other] of snapshots.entries())
         if (commonPrefix(other, prompt) === other.ids.length) snapshots.delete(other);
       if (!snapshots.set(prompt, snapshot, snapshot.bytes)) snapshot.release();
     },
     clear() {
-      for (const [prompt] of [...snapshots.entries()]) snapshots.delete(prompt);
+      for (const [prompt] of snapshots.entries()) snapshots.delete(prompt);
     },
     get stats() {
       return { ...counts, bytes: snapshots.bytes };

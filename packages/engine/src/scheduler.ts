@@ -135,7 +135,7 @@ export class Scheduler<S extends Scheduled> {
 
   /** Everybody, out at once. */
   clear(): void {
-    for (const sequence of [...this]) sequence.slot = -1;
+    for (const sequence of this) sequence.slot = -1;
     this.#waiting.length = this.#running.length = 0;
     this.#reading = undefined;
     this.#leaving.clear();

@@ -87,7 +87,7 @@ export class Stepper {
   /** Drops all sequences; resolves when nothing runs. */
   async close(): Promise<void> {
     this.#over ??= new EngineError("engine_failure", "the engine is closed");
-    for (const sequence of [...this.#scheduler]) this.drop(sequence, this.#over);
+    for (const sequence of Array.from(this.#scheduler)) this.drop(sequence, this.#over);
     await this.#running;
     this.#prefixes.clear();
   }
@@ -239,7 +239,7 @@ export class Stepper {
     this.#over ??= failure;
     this.#reportFailure(failure); // first, for who ends the process
     this.#tell();
-    for (const sequence of [...this.#scheduler]) sequence.fail(failure);
+    for (const sequence of this.#scheduler) sequence.fail(failure);
     this.#scheduler.clear();
   }
 }
