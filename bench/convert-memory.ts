@@ -102,10 +102,17 @@ async function makeCheckpoint(dir: string): Promise<number> {
   for (const file of [...files, "preprocessor_config.json", "generation_config.json"])
     await copyFile(new URL(file, nano), join(dir, file));
   const text = {
-    ...{ hidden_size: 4096, intermediate_size: 13696, num_hidden_layers: 4, vocab_size: 151552 },
-    ...{ num_attention_heads: 32, num_key_value_heads: 2, max_position_embeddings: 131072 },
+    hidden_size: 4096,
+    intermediate_size: 13696,
+    num_hidden_layers: 4,
+    vocab_size: 151552,
+    num_attention_heads: 32,
+    num_key_value_heads: 2,
+    max_position_embeddings: 131072,
     rope_parameters: {
-      ...{ rope_type: "default", rope_theta: 500000, partial_rotary_factor: 0.5 },
+      rope_type: "default",
+      rope_theta: 500000,
+      partial_rotary_factor: 0.5,
       mrope_section: [8, 12, 12],
     },
   };

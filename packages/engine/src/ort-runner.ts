@@ -37,11 +37,7 @@ export type RunnerOptions = {
 const DEFAULT_SLOTS = 16;
 const DEFAULT_CAPACITY = 8192;
 
-/**
- * Loads a converted folder.
- * Throws EngineError `invalid_checkpoint` if it is none, `engine_failure` if the runtime refuses it or the memory
- * holds no sequence.
- */
+/** Throws EngineError `invalid_checkpoint` if `dir` is no conversion, `engine_failure` if the runtime refuses it or no sequence fits. */
 export async function loadRunner(dir: string, options: RunnerOptions = {}): Promise<Runner> {
   const { threads = availableParallelism() } = options;
   const manifest = await readManifest(dir);
@@ -201,8 +197,10 @@ class OrtRunner implements Runner {
       pixels.length === count * patchDim && count > 0,
       `${pixels.length} pixel values for ${count} patches of ${patchDim}`,
     );
-    const merges = h % merge === 0 && w % merge === 0;
-    check(merges, `a grid of ${h} x ${w} patches does not merge by ${merge}`);
+    check(
+      h % merge === 0 && w % merge === 0,
+      `a grid of ${h} x ${w} patches does not merge by ${merge}`,
+    );
   }
 
   #checkSlot(slot: number): void {
