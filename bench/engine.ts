@@ -5,9 +5,12 @@
  */
 import { availableParallelism, cpus } from "node:os";
 import { join, resolve } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { parseArgs } from "node:util";
 import { prepareModel } from "@glimpse/converter";
-import { type Settings } from "./engine/measure.ts";
+import { measureBatching } from "./engine/batching.ts";
+import { round, type Settings } from "./engine/measure.ts";
+import { measurePrefillGap } from "./engine/prefill-gap.ts";
 import { measureThroughput } from "./engine/throughput.ts";
 
 const { values: args } = parseArgs({
@@ -24,5 +27,15 @@ const settings: Settings = { dir, quick: args.quick, runs: args.quick ? 3 : 5 };
 
 const cpu = cpus()[0]?.model ?? "unknown CPU";
 console.log(`${cpu}, ${availableParallelism()} cores, Node ${process.version}`);
-const throughput = await measureThroughput(settings);
-if (args.json) console.log(JSON.stringify({ ...throughput }));
+const resolution = 10; // ms; the histogram holds the whole time between two ticks, in nanoseconds
+const loop = monitorEventLoopDelay({ resolution });
+loop.enable();
+const measured = {
+  ...(await measureThroughput(settings)),
+  ...(await measureBatching(settings)),
+  ...(await measurePrefillGap(settings)),
+};
+const p99 = round(Math.max(0, loop.percentile(99) / 1e6 - resolution), 1);
+console.log(`\nEvent-loop delay throughout: p99 ${p99} ms`);
+const figures = { ...measured, event_loop_p99_ms: p99 };
+if (args.json) console.log(JSON.stringify(figures));

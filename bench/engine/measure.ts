@@ -36,9 +36,9 @@ export async function answer(
   return end;
 }
 
-/** The prompt's token ids, as the engine reads it. */
-export async function promptIds(engine: Engine): Promise<Int32Array> {
-  const messages = [{ role: "user" as const, content: PROMPT }];
+/** A prompt's token ids, as the engine reads it. */
+export async function promptIds(engine: Engine, content = PROMPT): Promise<Int32Array> {
+  const messages = [{ role: "user" as const, content }];
   for await (const piece of engine.generate({ messages, maxTokens: 1 }))
     if (piece.type === "prompt") return Int32Array.from(piece.promptTokenIds);
   throw new Error("no prompt came");
