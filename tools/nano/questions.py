@@ -44,10 +44,10 @@ def ask_colour(rng: random.Random, s: Scene) -> tuple[str, str] | None:
 
 def ask_count(rng: random.Random, s: Scene) -> tuple[str, str]:
     mode = rng.random()
-    if mode < 0.5:
+    if mode < 0.4:
         return rng.choice(["How many shapes are there?", "How many objects are in the picture?"]), str(len(s.things))
     present = rng.choice(s.things)
-    if mode < 0.75:
+    if mode < 0.7:
         name = present.name if rng.random() < 0.85 else rng.choice(SHAPES)
         plural = "crosses" if name == "cross" else name + "s"
         return f"How many {plural} are there?", str(sum(t.name == name for t in s.things))
