@@ -12,7 +12,7 @@ import questions
 from draw import COLOURS, SHAPES, Scene
 
 CHARS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-SHARES = {"number": 0.66, "word": 0.34}, {"shape": 0.07, "colour": 0.07, "count": 0.6, "where": 0.1, "describe": 0.16}
+SHARES = {"number": 0.66, "word": 0.34}, {"shape": 0.1, "colour": 0.1, "count": 0.25, "where": 0.35, "describe": 0.2}
 GRIDS = [(h, w) for h in range(2, 13) for w in range(2, 13)]
 GRID_WEIGHTS = [(h * w) ** -0.6 * (0.4 if max(h, w) > 3 * min(h, w) else 1.0) for h, w in GRIDS]
 FAVOURED = [(4, 4), (6, 6), (8, 8), (8, 8), (8, 8), (10, 10), (12, 12), (6, 8), (8, 6)]
@@ -58,8 +58,8 @@ def centres(scene: Scene, th: int, tw: int) -> np.ndarray:
 def conversation(rng: random.Random, scene: Scene, kind: str) -> list[tuple[str, bool]] | None:
     """Pieces of text after the picture, each with whether the model must learn to say it."""
     thinking = rng.random() < 0.12
-    # Only a zoned scene can be asked for places, so it always is; counting takes the most practice.
-    others = ["where", "describe"] if scene.zoned else rng.choice((["shape", "colour"], ["count", "count"], ["count", "count"]))
+    # Only a zoned scene can be asked for places, so it always is.
+    others = ["where", "describe"] if scene.zoned else ["shape", "colour", "count"]
     kinds = [kind] if scene.text else [kind] + rng.sample(others, 2 if not thinking else rng.randint(0, 1))
     rng.shuffle(kinds)
     turns = [(k, qa) for k in kinds if (qa := questions.ask(rng, scene, k))]
@@ -85,7 +85,6 @@ def make(tok: Tokenizer, seed: int, index: int, group: int, budget: int) -> Batc
     rng = random.Random(f"{seed}/{group}/{index}")
     gh, gw = rng.choice(FAVOURED) if rng.random() < 0.35 else rng.choices(GRIDS, GRID_WEIGHTS)[0]
     h, w, n = gh * 28, gw * 28, max(4, min(26, budget // (gh * gw)))
-    n = n // 2 if group == 0 else n * 5 // 4
     shares = {k: s for k, s in SHARES[group].items() if questions.fits(k, w, h)}
     rows: list[tuple[Scene, list[int], list[int]]] = []  # scene, ids, length of the answer that each id belongs to or 0
     begin = tok.encode("[gMASK]<sop><|user|>\n<|begin_of_image|>").ids
