@@ -26,11 +26,15 @@ let nano: System;
 let scripted: System;
 let page: Page;
 let complaints: string[];
+/** Ends what has been started, however far that came. */
+const ends: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
   const redisUrl = inject("redisUrl");
   nano = await startSystem({ redisUrl, engine: "nano" });
+  ends.push(nano.stop);
   scripted = await startSystem({ redisUrl, engine: "scripted" });
+  ends.push(scripted.stop);
   browser = await chromium.launch({
     executablePath: findBrowser(),
     args: [
@@ -42,11 +46,9 @@ beforeAll(async () => {
       "--no-first-run",
     ],
   });
+  ends.push(() => browser.close());
 });
-afterAll(async () => {
-  await browser.close();
-  await Promise.all([nano.stop(), scripted.stop()]);
-});
+afterAll(() => Promise.all(ends.map((end) => end())));
 
 beforeEach(async () => {
   page = await browser.newPage();

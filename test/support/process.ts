@@ -16,9 +16,12 @@ export type Running = {
   exited: Promise<number | null>;
 };
 
+/** Ends a child whose parent was killed, such as an interrupted test run. */
+const orphan = new URL("../../scripts/orphan.mjs", import.meta.url).href;
+
 /** Starts `node file` with this environment on top of a bare one. */
 export function startProcess(file: string, env: Record<string, string>): Running {
-  const child: ChildProcess = spawn(process.execPath, [file], {
+  const child: ChildProcess = spawn(process.execPath, ["--import", orphan, file], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -51,7 +51,16 @@ export async function startSystem({ redisUrl, engine, env = {} }: Options) {
 
   const startWorker = (more: Record<string, string> = {}) => start(workerFiles[engine], more);
 
-  const [{ api, url }, worker] = await Promise.all([startApi(), startWorker()]);
+  async function stop(): Promise<void> {
+    await Promise.all(started.map((process) => process.kill("SIGKILL")));
+    await rm(dataDir, { recursive: true, force: true });
+  }
+
+  const both = Promise.all([startApi(), startWorker()]);
+  const [{ api, url }, worker] = await both.catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
   return {
     prefix,
     url,
@@ -60,9 +69,6 @@ export async function startSystem({ redisUrl, engine, env = {} }: Options) {
     startApi,
     startWorker,
     /** Ends every process that was started. */
-    async stop(): Promise<void> {
-      await Promise.all(started.map((process) => process.kill("SIGKILL")));
-      await rm(dataDir, { recursive: true, force: true });
-    },
+    stop,
   };
 }

@@ -43,16 +43,8 @@ def ask_colour(rng: random.Random, s: Scene) -> tuple[str, str] | None:
 
 
 def ask_count(rng: random.Random, s: Scene) -> tuple[str, str]:
-    mode = rng.random()
-    if mode < 0.5:
-        return rng.choice(["How many shapes are there?", "How many objects are in the picture?"]), str(len(s.things))
-    present = rng.choice(s.things)
-    if mode < 0.75:
-        name = present.name if rng.random() < 0.85 else rng.choice(SHAPES)
-        plural = "crosses" if name == "cross" else name + "s"
-        return f"How many {plural} are there?", str(sum(t.name == name for t in s.things))
-    colour = present.colour if rng.random() < 0.85 else rng.choice(list(COLOURS))
-    return f"How many {colour} shapes are there?", str(sum(t.colour == colour for t in s.things))
+    """All of them: counting only some ("How many red shapes ...") was beyond a model of this size."""
+    return rng.choice(["How many shapes are there?", "How many objects are in the picture?"]), str(len(s.things))
 
 
 def ask_where(rng: random.Random, s: Scene) -> tuple[str, str] | None:
@@ -114,7 +106,9 @@ def scene_for(rng: random.Random, kind: str, w: int, h: int) -> Scene:
             if s:
                 return s
             continue
-        if kind in ("where", "describe"):
+        if kind == "where":
+            return shapes_scene(rng, w, h, rng.choices([1, 2], [1, 2])[0], True)
+        if kind == "describe":
             return shapes_scene(rng, w, h, rng.choices([1, 2, 3], [2, 3, 3])[0], True)
         most = max(1, min(6, w * h // 1600))
         weights = [3, 3, 3, 2, 2, 2] if kind == "count" else [4, 3, 2, 1, 0, 0]

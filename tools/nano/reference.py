@@ -114,6 +114,10 @@ CASES: list[tuple[str, list[dict], bool | None, bool]] = [  # name, messages, th
 ]  # fmt: skip
 
 
+def upright(path: Path) -> Image.Image:
+    return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+
+
 def b64(a: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(a).tobytes()).decode()
 
@@ -174,7 +178,8 @@ def main() -> None:
                 texts[mark], p[key] = p[key], mark
             for p in m["content"] if not isinstance(m["content"], str) else []:
                 if p["type"] == "image":
-                    p["path"] = str(out / p.pop("file"))
+                    # By Pillow, upright: transformers' own reading of a path leaves EXIF out.
+                    p["image"] = upright(out / p.pop("file"))
         # Every text as a list of parts: what the processor itself wants.
         listed = [m if isinstance(m["content"], list) else {**m, "content": [{"type": "text", "text": m["content"]}]} for m in shown]
         x = proc.apply_chat_template(listed, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", **kwargs)
@@ -183,7 +188,7 @@ def main() -> None:
         for m in messages:
             for p in m["content"] if isinstance(m["content"], list) else []:
                 if p["type"] == "image":
-                    images(ImageOps.exif_transpose(Image.open(out / p["file"])).convert("RGB"), return_tensors="pt")
+                    images(upright(out / p["file"]), return_tensors="pt")
         if lookalike:
             rendered = proc.apply_chat_template(shown, tokenize=False, add_generation_prompt=True, **kwargs)
             grids = x["image_grid_thw"].tolist() if "image_grid_thw" in x else []

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 import batches
 import model as nano
@@ -70,13 +71,15 @@ def main() -> None:
     ap.add_argument("--out", type=Path, required=True, help="checkpoint folder in Hugging Face layout")
     ap.add_argument("--state", type=Path, required=True, help="where training can be resumed from")
     ap.add_argument("--seed", type=int, default=46)
-    ap.add_argument("--dense-steps", type=int, default=1500)
-    ap.add_argument("--steps", type=int, default=9000, help="in all, the dense ones included")
+    ap.add_argument("--dense-steps", type=int, default=1600)
+    ap.add_argument("--steps", type=int, default=6300, help="in all, the dense ones included")
     ap.add_argument("--budget", type=int, default=800, help="picture tokens a batch; two batches a step")
     ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--save-every", type=int, default=300)
     a = ap.parse_args()
-    tok = nano_tokenizer.build(a.out)
+    # Ids must not change under a model that is being trained on.
+    known = (a.out / "tokenizer.json").exists()
+    tok = PreTrainedTokenizerFast.from_pretrained(a.out) if known else nano_tokenizer.build(a.out)
     m = nano.build(tok, a.seed)
     m.set_attn_implementation("eager")  # its backward is faster here
     worst = nano.check_equal(m)
@@ -84,12 +87,14 @@ def main() -> None:
     assert worst < 1e-4
     torch.manual_seed(a.seed)
     head = torch.nn.Linear(nano.TEXT["hidden_size"], 4 * sum(KINDS))
+    place = torch.nn.ModuleDict({"zone": torch.nn.Linear(nano.TEXT["hidden_size"], 9), "centre": torch.nn.Linear(nano.TEXT["hidden_size"], 3)})
     opts = optimizers(m, head, a.lr)
+    opts.append(torch.optim.AdamW(place.parameters(), lr=a.lr, weight_decay=0.0))
     ema = {k: v.detach().clone() for k, v in m.named_parameters()}
     step = 0
     if a.state.exists():
         s = torch.load(a.state)
-        m.load_state_dict(s["model"]), head.load_state_dict(s["head"])
+        m.load_state_dict(s["model"]), head.load_state_dict(s["head"]), place.load_state_dict(s["place"])
         for o, d in zip(opts, s["opts"]):
             o.load_state_dict(d)
         ema, step = s["ema"], s["step"]
@@ -98,7 +103,7 @@ def main() -> None:
     began = time.time()
 
     def save() -> None:
-        torch.save({"model": m.state_dict(), "head": head.state_dict(), "opts": [o.state_dict() for o in opts], "ema": ema, "step": step}, a.state)
+        torch.save({"model": m.state_dict(), "head": head.state_dict(), "place": place.state_dict(), "opts": [o.state_dict() for o in opts], "ema": ema, "step": step}, a.state)
         live = {k: p.detach().clone() for k, p in m.named_parameters()}
         with torch.no_grad():
             for k, p in m.named_parameters():
@@ -120,8 +125,17 @@ def main() -> None:
             gh, gw = b.images.shape[1] // 14, b.images.shape[2] // 14
             with torch.autocast("cpu", torch.bfloat16):
                 feats = nano.vision(m.model.visual, nano.patches(torch.from_numpy(b.images)), gh, gw)
+                zones, centres = place["zone"](feats).float(), place["centre"](feats).float()
                 seen = head(feats).view(*feats.shape[:2], 4, -1).float().split(KINDS, -1)
             loss = torch.zeros(())
+            if group == 1:
+                want = torch.from_numpy(b.zones).expand(len(feats), -1)
+                loss = loss + F.cross_entropy(zones.flatten(0, 1), want.flatten()) * 0.2
+                want_centres = torch.from_numpy(b.centres)
+                loss = loss + F.cross_entropy(centres.flatten(0, 1), want_centres.flatten(), torch.tensor([0.3, 1.0, 1.0])) * 0.3
+                there = want_centres > 0
+                stats["centre"].append((centres.argmax(-1)[there] == want_centres[there]).float().mean().item())
+                stats["zone"].append((zones.argmax(-1) == want).float().mean().item())
             cells = torch.from_numpy(b.cells).view(*feats.shape[:2], 4, 3)
             for c, scores in enumerate(seen):
                 if (c == 2) != (group == 0):
@@ -138,7 +152,8 @@ def main() -> None:
                 with torch.autocast("cpu", torch.bfloat16):
                     logits = nano.logits_at(m, feats, torch.from_numpy(b.ids), torch.from_numpy(b.positions), wanted)
                 logits, want = logits.float(), targets[wanted]
-                loss = loss + F.cross_entropy(logits, want)
+                weight = torch.from_numpy(b.weights)[wanted]
+                loss = loss + (F.cross_entropy(logits, want, reduction="none") * weight).sum() / weight.sum()
                 right = np.ones(len(b.ids), bool)
                 rows = wanted.nonzero()[:, 0].numpy()
                 np.logical_and.at(right, rows, (logits.argmax(-1) == want).numpy())

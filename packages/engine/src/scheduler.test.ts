@@ -46,7 +46,7 @@ function simulate(seed: number, arrivals: number, slots: number, budget: number)
     scheduler.add(job);
   };
   const cancel = (now: number): void => {
-    for (const job of [...scheduler]) {
+    for (const job of Array.from(scheduler)) {
       if (job.ended || job.cancelAt > now) continue;
       job.ended = "canceled";
       scheduler.leave(job);
