@@ -8,7 +8,7 @@ export type Settings = {
   runs: number;
 };
 
-export const PROMPT = "What is in the picture?";
+const PROMPT = "What is in the picture?";
 /** Nothing but the best token; the answer goes on for as long as the request says. */
 const GREEDY = { temperature: 0, repetitionPenalty: 1 };
 
