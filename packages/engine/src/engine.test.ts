@@ -501,6 +501,8 @@ describe("an end before the end", () => {
   });
 
   test("closing fails what runs", async () => {
+    open({ slots: 1, capacity: 1000 });
+    say(textIds("abc"));
     runner.before = () => sleep(1); // else the answer may be over before it is seen to run
     const running = refusal(ask({ maxTokens: 600 }));
     while (engine.stats.running === 0) await new Promise(setImmediate);
