@@ -1,4 +1,5 @@
 // The life of a job through real processes, with an engine that does what its prompt says.
+import { defaultTenant } from "@glimpse/contracts";
 import { connectRedis, createKeys, createLedger } from "@glimpse/ledger";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { createClient, textOf } from "./support/client.ts";
@@ -123,7 +124,8 @@ test("a job recorded by an API that died before enqueueing is run all the same",
   const redis = connectRedis(inject("redisUrl"), "patient", () => {});
   const ledger = createLedger(redis, createKeys(system.prefix), { shard: "0", retentionS: 60 });
   const input = { messages: [{ role: "user" as const, content: "count 3 every 1" }], options: {} };
-  const id = await ledger.submit({ model: "nano", version: "nano@1", input, metadata: {} });
+  const job = { tenant: defaultTenant, model: "nano", version: "nano@1", input, metadata: {} };
+  const { id } = await ledger.submit(job);
   expect(await client.read(id, 20)).toMatchObject({ state: "succeeded" });
   redis.disconnect();
 });

@@ -17,12 +17,14 @@ export function createAccept({ ledger, queues, takeIn, served, log }: AcceptDeps
   return async function accept(
     bytes: Uint8Array<ArrayBuffer>,
     contentType: string,
+    tenant: string,
   ): Promise<string> {
     const { model, input, metadata } = await takeIn(bytes, contentType);
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
-    const id = await ledger.submit({ ...served, input, metadata });
+    const { id, outcome } = await ledger.submit({ tenant, ...served, input, metadata });
+    if (outcome !== "created") return id;
     try {
       await queues.enqueue({ id, version: served.version });
       await ledger.clearPending(id);

@@ -1,5 +1,5 @@
 import type { Job } from "@glimpse/contracts";
-import { job, problem, readiness } from "@glimpse/contracts";
+import { defaultTenant, job, problem, readiness } from "@glimpse/contracts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { dataUrl, openTestApp, png } from "./testing.ts";
@@ -394,7 +394,7 @@ describe("reading", () => {
     const first = await open.app.request(`/v1/jobs/${id}`);
     const headers = { "If-None-Match": first.headers.get("etag")! };
     expect((await open.app.request(`/v1/jobs/${id}`, { headers })).status).toBe(304);
-    await open.ledger.cancel(id);
+    await open.ledger.cancel(id, defaultTenant);
     expect((await open.app.request(`/v1/jobs/${id}`, { headers })).status).toBe(200);
   });
 
@@ -506,7 +506,7 @@ describe("the service", () => {
 
   test("sends its request id and its security headers with every answer", async () => {
     const { id } = await submitted({ prompt: "What?" });
-    await open.ledger.cancel(id);
+    await open.ledger.cancel(id, defaultTenant);
     for (const path of ["/healthz", "/nothing", "/v1/jobs/1", `/v1/jobs/${id}/events`]) {
       const { headers } = await open.app.request(path, { headers: { "x-request-id": "mine-1" } });
       expect(headers.get("x-request-id")).toBe("mine-1");

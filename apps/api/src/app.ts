@@ -21,6 +21,7 @@ import { follow, waitForEnd } from "./follow.ts";
 import { listModels, readReadiness } from "./health.ts";
 import { openApiDocument } from "./openapi.ts";
 import { sseHeaders, sseStream } from "./sse.ts";
+import { tenantOf } from "./tenant.ts";
 import { validate } from "./validate.ts";
 
 export type AppDeps = AcceptDeps &
@@ -60,20 +61,20 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   });
 
   app.post("/v1/jobs", async (c) => {
-    return accepted(c, await existing(await submit(c)));
+    return accepted(c, await existing(c, await submit(c)));
   });
 
   app.post("/v1/infer", async (c) => {
     const waitMs = readWaitMs(c, 30);
     const id = await submit(c);
-    const job = await waitForEnd(deps, id, waitMs, untilGone(c));
+    const job = await waitForEnd(deps, id, tenantOf(c), waitMs, untilGone(c));
     if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
     return isTerminal(job.state) ? c.json(job) : accepted(c, job);
   });
 
   app.get("/v1/jobs/:id", async (c) => {
     const waitMs = readWaitMs(c, 0);
-    const job = await waitForEnd(deps, readJobId(c), waitMs, untilGone(c));
+    const job = await waitForEnd(deps, readJobId(c), tenantOf(c), waitMs, untilGone(c));
     if (job === null) throw noSuchJob();
     // All that a job shows changes with its state or its attempt.
     const etag = `"${job.state}-${job.attempt}"`;
@@ -84,7 +85,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
 
   app.get("/v1/jobs/:id/events", async (c) => {
     const after = readAfter(c);
-    const job = await existing(readJobId(c));
+    const job = await existing(c, readJobId(c));
     // A browser comes back after the end; 204 is how it is told that there is no more.
     if (isTerminal(job.state) && (await ledger.readLog(job.id, after)).length === 0)
       return c.body(null, 204);
@@ -97,8 +98,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
 
   app.post("/v1/jobs/:id/cancel", async (c) => {
     const id = readJobId(c);
-    if (!(await ledger.cancel(id))) throw noSuchJob();
-    const job = await existing(id);
+    if (!(await ledger.cancel(id, tenantOf(c)))) throw noSuchJob();
+    const job = await existing(c, id);
     // If it stays in the queue, the worker that takes it sees that it has ended.
     await queues
       .remove({ id, version: job.version })
@@ -125,11 +126,11 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
 
   async function submit(c: Context<AppEnv>): Promise<string> {
     const bytes = await readBody(c.req.raw, limits.bodyBytes);
-    return accept(bytes, c.req.header("Content-Type") ?? "");
+    return accept(bytes, c.req.header("Content-Type") ?? "", tenantOf(c));
   }
 
-  async function existing(id: string): Promise<Job> {
-    const job = await ledger.read(id);
+  async function existing(c: Context<AppEnv>, id: string): Promise<Job> {
+    const job = await ledger.read(id, tenantOf(c));
     if (job === null) throw noSuchJob();
     return job;
   }

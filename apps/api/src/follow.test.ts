@@ -1,3 +1,4 @@
+import { defaultTenant } from "@glimpse/contracts";
 import type { Attempt } from "@glimpse/ledger";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -15,7 +16,8 @@ const outcome = { state: "succeeded" as const };
 
 async function start(): Promise<Attempt> {
   const input = { messages: [{ role: "user" as const, content: "What?" }], options: {} };
-  const id = await open.ledger.submit({ model: "nano", version: "nano@1", input, metadata: {} });
+  const job = { tenant: defaultTenant, model: "nano", version: "nano@1", input, metadata: {} };
+  const { id } = await open.ledger.submit(job);
   const attempt = await open.ledger.start(id);
   if (attempt === null || "ended" in attempt) throw new Error("not started");
   return attempt;

@@ -83,18 +83,19 @@ function parse(message: string): JobEvent {
   return jobEvent.parse(JSON.parse(message));
 }
 
-/** The job once it has ended, or as it is after `waitMs`. Null when there is no such job. */
+/** The job once it has ended, or as it is after `waitMs`. Null when the tenant has no such job. */
 export async function waitForEnd(
   deps: FollowDeps,
   id: string,
+  tenant: string,
   waitMs: number,
   signal: AbortSignal,
 ): Promise<Job | null> {
-  const job = await deps.ledger.read(id);
+  const job = await deps.ledger.read(id, tenant);
   if (job === null || isTerminal(job.state) || waitMs === 0) return job;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
   for await (const event of follow(deps, id, -1, limit)) {
     if (event.type !== "idle" && event.type !== "gap" && endsLog(event)) break;
   }
-  return deps.ledger.read(id);
+  return deps.ledger.read(id, tenant);
 }

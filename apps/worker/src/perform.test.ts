@@ -1,4 +1,5 @@
 import type { JobEvent } from "@glimpse/contracts";
+import { defaultTenant } from "@glimpse/contracts";
 import type { GenerateRequest, Piece } from "@glimpse/engine";
 import { EngineError } from "@glimpse/engine";
 import { openTestLedger } from "@glimpse/ledger/testing";
@@ -30,7 +31,8 @@ function performWith(generate: Generator["generate"]) {
 
 async function submit(content: unknown = "What?", options = {}): Promise<string> {
   const input = { messages: [{ role: "user", content }], options } as never;
-  return open.ledger.submit({ model: "nano", version: "nano@1", input, metadata: {} });
+  const job = { tenant: defaultTenant, model: "nano", version: "nano@1", input, metadata: {} };
+  return (await open.ledger.submit(job)).id;
 }
 
 /** Speaks for ever, until it is told to stop. */
@@ -79,7 +81,7 @@ test("pieces go to the log as they come, and the outcome to the record", async (
   }[];
   expect([...image!.image!]).toEqual([1, 2, 3]);
   expect(text).toEqual({ type: "text", text: "What?" });
-  expect(await open.ledger.read(id)).toMatchObject({
+  expect(await open.ledger.read(id, defaultTenant)).toMatchObject({
     state: "succeeded",
     output: { text: "A circle.", reasoning: "hm", finish_reason: "stop" },
     usage: { prompt_tokens: 9, image_tokens: 4, completion_tokens: 2 },
@@ -100,7 +102,7 @@ test("the engine's refusals fail the job with their code, its accidents with non
     message: "The picture cannot be decoded.",
     retryable: false,
   };
-  expect(await open.ledger.read(refused)).toMatchObject({ state: "failed", error });
+  expect(await open.ledger.read(refused, defaultTenant)).toMatchObject({ state: "failed", error });
 
   const breakDown = performWith(async function* () {
     yield { type: "delta", text: "A" };
@@ -108,7 +110,7 @@ test("the engine's refusals fail the job with their code, its accidents with non
   });
   const broken = await submit();
   await breakDown(broken, never);
-  const job = await open.ledger.read(broken);
+  const job = await open.ledger.read(broken, defaultTenant);
   expect(job).toMatchObject({
     state: "failed",
     error: { code: "engine_failure", retryable: true },
@@ -119,7 +121,7 @@ test("the engine's refusals fail the job with their code, its accidents with non
 test("a picture that is gone fails its job", async () => {
   const id = await submit([{ type: "image", digest: "b".repeat(64) }]);
   await performWith(endless)(id, never);
-  expect(await open.ledger.read(id)).toMatchObject({
+  expect(await open.ledger.read(id, defaultTenant)).toMatchObject({
     state: "failed",
     error: { code: "invalid_image" },
   });
@@ -129,7 +131,7 @@ test("a cancel stops the engine", async () => {
   const id = await submit();
   const performed = performWith(endless)(id, never);
   await isRunning(id);
-  await open.ledger.cancel(id);
+  await open.ledger.cancel(id, defaultTenant);
   expect(await performed).toBe("done");
   const log = await open.ledger.readLog(id, -1);
   expect(log.at(-1)?.type).toBe("canceled");
@@ -142,7 +144,7 @@ test("a job canceled before it starts is not run", async () => {
     yield end;
   });
   const id = await submit();
-  await open.ledger.cancel(id);
+  await open.ledger.cancel(id, defaultTenant);
   expect(await perform(id, never)).toBe("done");
   expect(await perform(`job_0_${"0".repeat(32)}`, never)).toBe("done");
   expect(runs).toBe(0);
@@ -161,7 +163,10 @@ test("a newer attempt silences an older one", async () => {
   const log = await open.ledger.readLog(id, -1);
   const afterReset = types(log).slice(types(log).indexOf("reset"));
   expect(afterReset).toEqual(["reset", "running", "delta", "succeeded"]);
-  expect(await open.ledger.read(id)).toMatchObject({ output: { text: "mine" }, attempt: 2 });
+  expect(await open.ledger.read(id, defaultTenant)).toMatchObject({
+    output: { text: "mine" },
+    attempt: 2,
+  });
 });
 
 test("when the worker drains, the job is handed back", async () => {
@@ -171,6 +176,6 @@ test("when the worker drains, the job is handed back", async () => {
   await isRunning(id);
   drain.abort();
   expect(await performed).toBe("handed back");
-  expect(await open.ledger.read(id)).toMatchObject({ state: "queued" });
+  expect(await open.ledger.read(id, defaultTenant)).toMatchObject({ state: "queued" });
   expect((await open.ledger.readLog(id, -1)).at(-1)?.type).toBe("queued");
 });

@@ -33,7 +33,24 @@ export const errorCodes = {
     title: "Prompt and pictures exceed the model's context",
   },
   job_not_found: { status: 404, retryable: false, title: "There is no such job" },
+  job_deleted: { status: 410, retryable: false, title: "The job has been deleted" },
+  job_not_ended: { status: 409, retryable: false, title: "The job has not ended" },
+  invalid_idempotency_key: {
+    status: 400,
+    retryable: false,
+    title: "The idempotency key cannot be used",
+  },
+  idempotency_conflict: {
+    status: 422,
+    retryable: false,
+    title: "The idempotency key was used for another request",
+  },
   model_not_found: { status: 404, retryable: false, title: "There is no such model" },
+  too_many_jobs: {
+    status: 429,
+    retryable: true,
+    title: "There are too many jobs that have not ended",
+  },
   // Pictures
   invalid_image: { status: 422, retryable: false, title: "The picture cannot be decoded" },
   unsupported_image_media_type: {
@@ -65,6 +82,11 @@ export const errorCodes = {
   engine_failure: { status: 500, retryable: true, title: "The engine failed" },
   worker_crashed: { status: 500, retryable: false, title: "The job crashed its workers" },
   internal_error: { status: 500, retryable: true, title: "Something went wrong on our side" },
+  storage_full: {
+    status: 503,
+    retryable: true,
+    title: "There is no room for more pictures just now",
+  },
   unavailable: { status: 503, retryable: true, title: "The service is not available just now" },
 } as const satisfies Record<string, ErrorKind>;
 

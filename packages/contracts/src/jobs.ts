@@ -16,6 +16,12 @@ export function isTerminal(state: string): state is TerminalState {
 /** `job_<shard>_<128 random bits in hex>`: safe in URLs, in Redis keys and as a BullMQ job id (no colon, not all digits). */
 export const jobId = z.string().regex(/^job_[a-z0-9]{1,16}_[0-9a-f]{32}$/, "not a job id");
 
+/** Who pays; also part of keys' names, so no colon and no brace. */
+export const tenantId = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "not a tenant's id");
+
+/** The tenant of whoever has not said who they are. */
+export const defaultTenant = "default";
+
 /** A model's name; also part of a queue's name, so no colon. */
 export const modelName = z
   .string()
@@ -25,6 +31,17 @@ export const modelName = z
 export const versionName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9._-]{1,32}$/, "not <model>@<version>");
+
+/** Weighs against the same tenant's other jobs only. */
+export const priority = z.enum(["low", "normal", "high"]).meta({
+  description: "Which of one's own jobs goes first; other tenants' jobs are not affected",
+});
+export type Priority = z.infer<typeof priority>;
+
+/** A day at most: longer than that nobody waits, and pictures are not kept. */
+export const deadlineMs = z.int().min(1).max(86_400_000).meta({
+  description: "Milliseconds from acceptance after which the answer is not wanted any more",
+});
 
 export const metadata = z
   .record(z.string().min(1).max(64), z.string().max(512))
@@ -62,6 +79,16 @@ export const timings = z.object({
 });
 export type Timings = z.infer<typeof timings>;
 
+const queuePlace = z.object({
+  position: z.int().positive().meta({ description: "1 is the next to be run" }),
+  estimated_wait_ms: z
+    .int()
+    .nonnegative()
+    .nullable()
+    .meta({ description: "Null while nothing is known of how fast jobs are run" }),
+});
+export type QueuePlace = z.infer<typeof queuePlace>;
+
 const timestamp = z.iso.datetime({ offset: false });
 
 export const job = z
@@ -74,11 +101,19 @@ export const job = z
     created_at: timestamp,
     started_at: timestamp.nullable().meta({ description: "The start of the latest attempt" }),
     finished_at: timestamp.nullable(),
+    deadline_at: timestamp
+      .nullable()
+      .meta({ description: "When the job expires if it has not ended" }),
+    priority,
+    queue: queuePlace
+      .nullable()
+      .meta({ description: "The place of a queued job, when it is read by itself" }),
     output: output.nullable(),
     usage: usage.nullable(),
     timings,
     error: jobError.nullable(),
     attempt: z.int().meta({ description: "How many times a worker has started this job" }),
+    reused: z.boolean().meta({ description: "The answer is that of an identical job" }),
     metadata,
     links: z.object({ self: z.string(), events: z.string(), cancel: z.string() }),
   })

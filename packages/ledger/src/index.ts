@@ -1,9 +1,11 @@
-export { createRedisBlobs } from "./blobs.ts";
+export { BlobError } from "./blobs.ts";
 export type { Blobs } from "./blobs.ts";
-export { createKeys } from "./keys.ts";
+export { fingerprint } from "./fingerprint.ts";
+export { createKeys, keyedJobId } from "./keys.ts";
 export type { Keys } from "./keys.ts";
 export { createLedger } from "./ledger.ts";
-export type { Attempt, Ledger, LogPiece, NewJob, Outcome } from "./ledger.ts";
+export type { Attempt, Ledger, LogPiece, NewJob, Outcome, Submitted } from "./ledger.ts";
+export { openBlobs } from "./open-blobs.ts";
 export { createQueues, sweepPending } from "./queue.ts";
 export type { Queues } from "./queue.ts";
 export { connectRedis, isRedisUnavailable, untilReady } from "./redis.ts";

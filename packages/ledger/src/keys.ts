@@ -1,11 +1,17 @@
 /** Every Redis key and channel. All that belongs to one job carries its shard's hash tag, so that a Lua step stays in one slot. */
 import { randomBytes } from "node:crypto";
+import { fingerprint } from "./fingerprint.ts";
 
 export type Keys = ReturnType<typeof createKeys>;
 
 /** A new job id: 128 random bits, and the shard it lives on. */
 export function newJobId(shard: string): string {
   return `job_${shard}_${randomBytes(16).toString("hex")}`;
+}
+
+/** The job id that belongs to an idempotency key; `scope` is whom and what the key is for, such as the tenant and the route. */
+export function keyedJobId(shard: string, scope: string[], key: string): string {
+  return `job_${shard}_${fingerprint([...scope, key]).slice(0, 32)}`;
 }
 
 /** The shard of a job id that `jobId` of the contracts has accepted. */
@@ -27,14 +33,30 @@ export function createKeys(prefix: string) {
     channel: ofJob("events"),
     /** Channel: words to the worker that runs the job. */
     control: ofJob("control"),
-    /** Sorted set by time: jobs recorded but perhaps not yet in the queue. */
+    /** List: ids of identical jobs that get this job's answer instead of being run. */
+    followers: ofJob("followers"),
+    /** Sorted set by time: jobs recorded but perhaps not yet in the queue; 0 for those that nobody else will enqueue. */
     pending: ofShard("pending"),
     /** Sorted set by time: all jobs. */
     index: ofShard("index"),
+    /** Sorted set by time: a tenant's jobs. */
+    tenantIndex: (shard: string, tenant: string) => of(shard, `index:${tenant}`),
+    /** String: the id of the job that runs, or has lately answered, what has this digest. */
+    same: (shard: string, digest: string) => of(shard, `same:${digest}`),
     /** Hash: live workers. */
     workers: ofShard("workers"),
-    /** String: a picture's bytes, by their SHA-256. */
-    blob: (shard: string, digest: string) => of(shard, `blob:${digest}`),
+    /** Hash: a picture that is kept, by the SHA-256 of its bytes. */
+    blob: (shard: string, digest: string) => of(shard, `picture:${digest}`),
+    /** List: keys of the records of jobs that need the picture. */
+    blobHolders: (shard: string, digest: string) => of(shard, `picture-holders:${digest}`),
+    /** String: a picture's bytes, by the name that its record has for them. */
+    blobBytes: (shard: string, name: string) => of(shard, `picture-bytes:${name}`),
+    /** Sorted set: pictures, by when to look whether somebody holds them. */
+    blobs: ofShard("pictures"),
+    /** Number: bytes of all pictures. */
+    blobTotal: ofShard("pictures-total"),
+    /** Set: names of bytes to be removed. */
+    blobTrash: ofShard("pictures-trash"),
     /** BullMQ's prefix; its keys go on with the queue's name, one queue a version. */
     queue: ofShard("queue"),
   };

@@ -1,4 +1,5 @@
 import type { JobEvent } from "@glimpse/contracts";
+import { defaultTenant } from "@glimpse/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Attempt } from "./ledger.ts";
 import { openTestLedger } from "./testing.ts";
@@ -11,11 +12,19 @@ beforeAll(async () => {
 afterAll(() => open.close());
 
 const newJob = {
+  tenant: defaultTenant,
   model: "nano",
   version: "nano@1",
   input: { messages: [{ role: "user" as const, content: "What?" }], options: {} },
   metadata: { from: "test" },
 };
+
+/** The id of a job that has been submitted and waits. */
+async function submit(): Promise<string> {
+  const { id, outcome } = await open.ledger.submit(newJob);
+  expect(outcome).toBe("created");
+  return id;
+}
 
 async function start(id: string): Promise<Attempt> {
   const attempt = await open.ledger.start(id);
@@ -31,8 +40,8 @@ const result = {
 
 test("a job goes from queued to succeeded, and its log is numbered without gaps", async () => {
   const { ledger } = open;
-  const id = await ledger.submit(newJob);
-  expect(await ledger.read(id)).toMatchObject({
+  const id = await submit();
+  expect(await ledger.read(id, defaultTenant)).toMatchObject({
     state: "queued",
     attempt: 0,
     metadata: { from: "test" },
@@ -47,7 +56,7 @@ test("a job goes from queued to succeeded, and its log is numbered without gaps"
   expect(await ledger.append(attempt, pieces)).toBe(true);
   expect(await ledger.finish(attempt, { state: "succeeded", ...result })).toBe(true);
 
-  const job = await ledger.read(id);
+  const job = await ledger.read(id, defaultTenant);
   expect(job).toMatchObject({ state: "succeeded", attempt: 1, ...result, error: null });
   const { queue_ms, first_token_ms, total_ms } = job!.timings;
   expect(queue_ms).toBeLessThanOrEqual(first_token_ms!);
@@ -63,7 +72,7 @@ test("a job goes from queued to succeeded, and its log is numbered without gaps"
 
 test("subscribers get each event itself", async () => {
   const { ledger, keys, subscriber } = open;
-  const id = await ledger.submit(newJob);
+  const id = await submit();
   const heard: string[] = [];
   const stop = await subscriber.subscribe(keys.channel(id), (message) =>
     heard.push(message ?? "missed"),
@@ -78,7 +87,7 @@ test("subscribers get each event itself", async () => {
 
 test("a new attempt resets the log and makes the old one's writes stale", async () => {
   const { ledger } = open;
-  const id = await ledger.submit(newJob);
+  const id = await submit();
   const old = await start(id);
   await ledger.append(old, [{ type: "delta", text: "half an ans" }]);
   const current = await start(id);
@@ -94,7 +103,7 @@ test("a new attempt resets the log and makes the old one's writes stale", async 
 
 test("an append whose reply was lost can be sent again", async () => {
   const { ledger } = open;
-  const id = await ledger.submit(newJob);
+  const id = await submit();
   const attempt = await start(id);
   const lost = { ...attempt };
   await ledger.append(lost, [{ type: "delta", text: "once" }]);
@@ -105,43 +114,47 @@ test("an append whose reply was lost can be sent again", async () => {
 
 test("terminal states are final", async () => {
   const { ledger } = open;
-  const id = await ledger.submit(newJob);
+  const id = await submit();
   const attempt = await start(id);
-  expect(await ledger.cancel(id)).toBe(true);
+  expect(await ledger.cancel(id, defaultTenant)).toBe(true);
   expect(await ledger.append(attempt, [{ type: "delta", text: "late" }])).toBe(false);
   expect(await ledger.finish(attempt, { state: "succeeded", ...result })).toBe(false);
   expect(await ledger.fail(id, { code: "worker_crashed", message: "", retryable: false })).toBe(
     false,
   );
   expect(await ledger.start(id)).toEqual({ ended: "canceled" });
-  expect(await ledger.cancel(id)).toBe(true);
+  expect(await ledger.cancel(id, defaultTenant)).toBe(true);
   expect(types(await ledger.readLog(id, -1))).toEqual(["queued", "running", "canceled"]);
-  expect(await ledger.read(id)).toMatchObject({ state: "canceled", output: null, error: null });
+  expect(await ledger.read(id, defaultTenant)).toMatchObject({
+    state: "canceled",
+    output: null,
+    error: null,
+  });
 });
 
 test("canceling a running job tells its worker, and a queued one is over at once", async () => {
   const { ledger, keys, subscriber } = open;
-  const [running, queued] = [await ledger.submit(newJob), await ledger.submit(newJob)];
+  const [running, queued] = [await submit(), await submit()];
   await start(running);
   const heard: (string | null)[] = [];
   const stop = await subscriber.subscribe(keys.control(running), (message) => heard.push(message));
-  await ledger.cancel(running);
+  await ledger.cancel(running, defaultTenant);
   await expect.poll(() => heard).toEqual(["cancel"]);
   stop();
-  await ledger.cancel(queued);
+  await ledger.cancel(queued, defaultTenant);
   expect(types(await ledger.readLog(queued, -1))).toEqual(["queued", "canceled"]);
   const unknown = `job_0_${"0".repeat(32)}`;
-  expect(await ledger.cancel(unknown)).toBe(false);
-  expect(await ledger.read(unknown)).toBeNull();
+  expect(await ledger.cancel(unknown, defaultTenant)).toBe(false);
+  expect(await ledger.read(unknown, defaultTenant)).toBeNull();
   expect(await ledger.start(unknown)).toBeNull();
 });
 
 test("a released job is queued again and its next attempt resets", async () => {
   const { ledger } = open;
-  const id = await ledger.submit(newJob);
+  const id = await submit();
   const attempt = await start(id);
   expect(await ledger.release(attempt)).toBe(true);
-  expect(await ledger.read(id)).toMatchObject({ state: "queued", started_at: null });
+  expect(await ledger.read(id, defaultTenant)).toMatchObject({ state: "queued", started_at: null });
   expect(await ledger.append(attempt, [{ type: "delta", text: "late" }])).toBe(false);
   await start(id);
   expect(types(await ledger.readLog(id, -1))).toEqual([
@@ -155,11 +168,11 @@ test("a released job is queued again and its next attempt resets", async () => {
 
 test("a job that no attempt can fail is failed all the same", async () => {
   const { ledger } = open;
-  const id = await ledger.submit(newJob);
+  const id = await submit();
   await start(id);
   const error = { code: "worker_crashed", message: "It crashed.", retryable: false };
   expect(await ledger.fail(id, error)).toBe(true);
-  expect(await ledger.read(id)).toMatchObject({ state: "failed", error });
+  expect(await ledger.read(id, defaultTenant)).toMatchObject({ state: "failed", error });
 });
 
 test("workers are listed while they beat", async () => {

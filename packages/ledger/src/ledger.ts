@@ -16,12 +16,25 @@ import type {
 import { jobEvent, jobInput, jobState, workerBeat } from "@glimpse/contracts";
 import type { Redis } from "ioredis";
 import { z } from "zod";
+import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import type { Keys } from "./keys.ts";
 import { newJobId, shardOf } from "./keys.ts";
 import { parseRecord, recordFields } from "./record.ts";
 import { loadScripts } from "./scripts.ts";
 
-export type NewJob = { model: string; version: string; input: JobInput; metadata: Metadata };
+export type NewJob = {
+  tenant: string;
+  model: string;
+  version: string;
+  input: JobInput;
+  metadata: Metadata;
+  /** An id that the client has chosen, in person or by an idempotency key, and the fingerprint of what it sent. */
+  chosen?: { id: string; fingerprint: string };
+};
+
+const submitOutcome = z.enum(["created", "joined", "answered", "existing", "conflict", "deleted"]);
+/** `created` is to be enqueued; `joined` and `answered` need not be run; the others changed nothing. See submit.lua. */
+export type Submitted = { id: string; outcome: z.infer<typeof submitOutcome> };
 
 /** A piece of the answer as it goes into the log. */
 export type LogPiece = { type: "delta" | "reasoning"; text: string };
@@ -45,37 +58,57 @@ const started = z.union([
 ]);
 const streamEntries = z.array(z.tuple([z.string(), z.tuple([z.string(), z.string()])]));
 
-/** The ledger on one connection. `retentionS`: how long a job is kept after its last change of state. */
-export function createLedger(
-  redis: Redis,
-  keys: Keys,
-  options: { shard: string; retentionS: number },
-) {
-  const { shard, retentionS } = options;
+export type LedgerOptions = {
+  shard: string;
+  /** How long a job is kept after its last change of state. */
+  retentionS: number;
+  /** How long an answer is given to identical deterministic jobs. 0: never, and those in flight are not joined either. */
+  resultCacheS?: number;
+};
+
+/** The ledger on one connection. */
+export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
+  const { shard, retentionS, resultCacheS = 0 } = options;
   const run = loadScripts(redis);
   const recordAndLog = (id: string) => [keys.job(id), keys.log(id)];
-  const withPending = (id: string) => [...recordAndLog(id), keys.pending(shardOf(id))];
+  const ofJob = (id: string) => [
+    ...recordAndLog(id),
+    keys.pending(shardOf(id)),
+    keys.followers(id),
+  ];
+  const indexed = (id: string, tenant: string) => [
+    ...ofJob(id),
+    keys.index(shardOf(id)),
+    keys.tenantIndex(shardOf(id), tenant),
+  ];
+  const names = (id: string) => [id, keys.channel(id), retentionS];
 
   return {
-    /** Records a job as queued, with a pending mark until `clearPending`. Returns its id. */
-    async submit(job: NewJob): Promise<string> {
-      const id = newJobId(shard);
-      const args = [
-        id,
-        keys.channel(id),
-        retentionS,
-        job.model,
-        job.version,
-        JSON.stringify(job.input),
-        JSON.stringify(job.metadata),
-      ];
-      await run("submit", [...withPending(id), keys.index(shard)], args);
-      return id;
+    /** Records a job as queued, with a pending mark until `clearPending`; or finds that it need not be run. */
+    async submit(job: NewJob): Promise<Submitted> {
+      const { tenant, model, version, input, metadata, chosen } = job;
+      const id = chosen?.id ?? newJobId(shard);
+      const fields = {
+        model,
+        version,
+        input: JSON.stringify(input),
+        metadata: JSON.stringify(metadata),
+      };
+      const holders = picturesOf(input).map((digest) => keys.blobHolders(shardOf(id), digest));
+      const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];
+      const args = [tenant, ...settings, holders.join(" ")];
+      const reply = await run("submit", indexed(id, tenant), [
+        ...names(id),
+        ...args,
+        ...Object.entries(fields).flat(),
+      ]);
+      return { id, outcome: submitOutcome.parse(reply) };
     },
 
-    /** The job as clients see it, or null when there is none. */
-    async read(id: string): Promise<Job | null> {
-      return parseRecord(id, await redis.hmget(keys.job(id), ...recordFields));
+    /** The tenant's job as clients see it, or null when it has none of this id. */
+    async read(id: string, tenant: string): Promise<Job | null> {
+      const [owner, ...values] = await redis.hmget(keys.job(id), "tenant", ...recordFields);
+      return owner === tenant ? parseRecord(id, values) : null;
     },
 
     /** The log's events with numbers above `after` (-1 for all), oldest first. */
@@ -89,9 +122,7 @@ export function createLedger(
 
     /** Begins a new attempt. Null: no such job, or `ended` with its state; either way there is nothing to run. */
     async start(id: string): Promise<Attempt | { ended: string } | null> {
-      const reply = started.parse(
-        await run("start", withPending(id), [id, keys.channel(id), retentionS]),
-      );
+      const reply = started.parse(await run("start", ofJob(id), names(id)));
       if (reply.length === 1) return null;
       if (reply.length === 2) return { ended: reply[1] };
       const [attempt, nextEvent, input] = reply;
@@ -135,15 +166,16 @@ export function createLedger(
       return end(id, "", { state: "failed", error });
     },
 
-    /** Cancels a job and tells its worker. False: there is no such job. A job that has ended stays as it is. */
-    async cancel(id: string): Promise<boolean> {
-      const reply = await run("cancel", withPending(id), [
-        id,
-        keys.channel(id),
-        retentionS,
-        keys.control(id),
-      ]);
+    /** Cancels a tenant's job and tells its worker. False: there is no such job. A job that has ended stays as it is. */
+    async cancel(id: string, tenant: string): Promise<boolean> {
+      const reply = await run("cancel", ofJob(id), [...names(id), tenant, keys.control(id)]);
       return reply !== -1;
+    },
+
+    /** Removes a tenant's job that has ended: record, log and index entries. Its id stays taken. */
+    async delete(id: string, tenant: string): Promise<"deleted" | "not ended" | "none"> {
+      const reply = await run("delete", indexed(id, tenant), [...names(id), tenant]);
+      return reply === 1 ? "deleted" : reply === 0 ? "not ended" : "none";
     },
 
     /** The job is in the queue. */
@@ -187,21 +219,24 @@ export function createLedger(
     },
   };
 
+  /** The key that identical jobs of a tenant share, or nothing when an answer may differ each time. */
+  function sameKey({ tenant, version, input }: NewJob): string {
+    if (resultCacheS === 0 || !isDeterministic(input.options)) return "";
+    return keys.same(shard, fingerprint([tenant, version, input]));
+  }
+
   async function end(
     id: string,
     attempt: string,
     { state, output, usage, error }: Outcome,
   ): Promise<boolean> {
     const result = [output, usage, error].map((part) => JSON.stringify(part ?? null));
-    return (
-      (await run("finish", withPending(id), [
-        id,
-        keys.channel(id),
-        retentionS,
-        attempt,
-        state,
-        ...result,
-      ])) === 1
-    );
+    return (await run("finish", ofJob(id), [...names(id), attempt, state, ...result])) === 1;
   }
+}
+
+/** Digests of an input's pictures, each once. */
+function picturesOf({ messages }: JobInput): string[] {
+  const parts = messages.flatMap(({ content }) => (typeof content === "string" ? [] : content));
+  return [...new Set(parts.flatMap((part) => (part.type === "image" ? [part.digest] : [])))];
 }

@@ -1,3 +1,4 @@
+import { defaultTenant } from "@glimpse/contracts";
 import { Queue } from "bullmq";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { sweepPending } from "./queue.ts";
@@ -11,6 +12,7 @@ beforeEach(async () => {
 afterEach(() => open.close());
 
 const newJob = {
+  tenant: defaultTenant,
   model: "nano",
   version: "nano@1",
   input: { messages: [{ role: "user" as const, content: "What?" }], options: {} },
@@ -26,7 +28,7 @@ async function waiting(): Promise<(string | undefined)[]> {
 
 test("a job recorded by somebody who died before enqueueing is swept into the queue once", async () => {
   const { ledger, queues } = open;
-  const id = await ledger.submit(newJob);
+  const { id } = await ledger.submit(newJob);
   expect(await sweepPending(ledger, queues, 60_000)).toBe(0);
   expect(await waiting()).toEqual([]);
   expect(await sweepPending(ledger, queues, -1_000)).toBe(1);
@@ -36,7 +38,7 @@ test("a job recorded by somebody who died before enqueueing is swept into the qu
 
 test("adding a job twice adds it once, and a waiting job can be removed", async () => {
   const { ledger, queues } = open;
-  const payload = { id: await ledger.submit(newJob), version: "nano@1" };
+  const payload = { id: (await ledger.submit(newJob)).id, version: "nano@1" };
   await queues.enqueue(payload);
   await queues.enqueue(payload);
   expect(await waiting()).toEqual([payload.id]);
@@ -46,7 +48,7 @@ test("adding a job twice adds it once, and a waiting job can be removed", async 
 
 test("a mark whose job is gone is cleared", async () => {
   const { ledger, queues, redis, keys } = open;
-  const id = await ledger.submit(newJob);
+  const { id } = await ledger.submit(newJob);
   await redis.del(keys.job(id));
   expect(await sweepPending(ledger, queues, -1_000)).toBe(0);
   expect(await ledger.pending(-1_000, 10)).toEqual([]);

@@ -9,12 +9,15 @@ export const recordFields = [
   "created_at",
   "started_at",
   "finished_at",
+  "deadline_at",
+  "priority",
   "attempt",
   "metadata",
   "output",
   "usage",
   "timings",
   "error",
+  "reused",
 ] as const;
 
 type RecordField = (typeof recordFields)[number];
@@ -33,6 +36,9 @@ export function parseRecord(id: string, values: (string | null)[]): Job | null {
     created_at: time(field("created_at")),
     started_at: time(field("started_at")),
     finished_at: time(field("finished_at")),
+    deadline_at: time(field("deadline_at")),
+    priority: field("priority") ?? "normal",
+    queue: null,
     output: json(field("output")),
     usage: json(field("usage")),
     timings: json(field("timings")) ?? {
@@ -42,6 +48,7 @@ export function parseRecord(id: string, values: (string | null)[]): Job | null {
     },
     error: json(field("error")),
     attempt: Number(field("attempt")),
+    reused: field("reused") !== null,
     metadata: json(field("metadata")),
     links: { self, events: `${self}/events`, cancel: `${self}/cancel` },
   });

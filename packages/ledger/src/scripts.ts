@@ -3,14 +3,18 @@ import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 
 const keyCounts = {
-  submit: 4,
-  start: 3,
+  submit: 6,
+  start: 4,
   append: 2,
   release: 2,
-  finish: 3,
-  cancel: 3,
+  finish: 4,
+  cancel: 4,
+  delete: 6,
   beat: 1,
   workers: 1,
+  claim_blob: 3,
+  keep_blob: 1,
+  sweep_blobs: 3,
 } as const;
 
 type ScriptName = keyof typeof keyCounts;
@@ -25,7 +29,7 @@ const read = (name: string) =>
 
 /** Defines the scripts on the connection; they are sent once and then called by their hash. */
 export function loadScripts(redis: Redis): RunScript {
-  const shared = read("_log");
+  const shared = `${read("_log")}\n${read("_end")}`;
   const names = Object.keys(keyCounts) as ScriptName[];
   for (const name of names) {
     redis.defineCommand(`glimpse_${name}`, {

@@ -1,11 +1,11 @@
 -- Cancels a job that has not ended, and tells the worker that runs it.
--- KEYS: job, log, pending
--- ARGV: id, channel, retention_s, control channel
--- Returns 1, 0 when the job had ended, -1 when there is no such job.
-local state = redis.call("HGET", KEYS[1], "state")
-if not state then return -1 end
+-- KEYS: job, log, pending, followers
+-- ARGV: id, channel, retention_s, tenant, control channel
+-- Returns 1, 0 when the job had ended, -1 when the tenant has no such job.
+local record = redis.call("HMGET", KEYS[1], "state", "tenant")
+local state = record[1]
+if not state or record[2] ~= ARGV[4] then return -1 end
 if state ~= "queued" and state ~= "running" then return 0 end
-finish(KEYS[1], KEYS[2], ARGV[2], ARGV[3], "canceled", "null", "null", "null")
-redis.call("ZREM", KEYS[3], ARGV[1])
-if state == "running" then redis.call("PUBLISH", ARGV[4], "cancel") end
+finish(this_job(), "canceled", "null", "null", "null")
+if state == "running" then redis.call("PUBLISH", ARGV[5], "cancel") end
 return 1

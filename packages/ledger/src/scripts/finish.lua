@@ -1,5 +1,5 @@
 -- Ends the running attempt with its result. Terminal states are final.
--- KEYS: job, log, pending
+-- KEYS: job, log, pending, followers
 -- ARGV: id, channel, retention_s, attempt ('' ends the job whatever its attempt), state, output, usage, error (JSON)
 -- Returns 1, or 0 when the attempt is stale, the job has ended or there is no such job.
 local record = redis.call("HMGET", KEYS[1], "state", "attempt")
@@ -8,6 +8,5 @@ if ARGV[4] == "" then
 elseif record[1] ~= "running" or record[2] ~= ARGV[4] then
   return 0
 end
-finish(KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
-redis.call("ZREM", KEYS[3], ARGV[1])
+finish(this_job(), unpack(ARGV, 5, 8))
 return 1

@@ -1,15 +1,59 @@
--- Writes the record, event 0, the index and the pending mark in one step.
--- KEYS: job, log, pending, index
--- ARGV: id, channel, retention_s, model, version, input (JSON), metadata (JSON)
--- Returns 1, or 0 when the id exists already and nothing was changed.
-if redis.call("EXISTS", KEYS[1]) == 1 then return 0 end
+-- Accepts a job in one step: the record, event 0, the indexes and the pending mark; or what an id, a tombstone or an identical job says.
+-- KEYS: job, log, pending, followers, index, tenant's index
+-- ARGV: id, channel, retention_s, tenant, fingerprint ('' for an id that nobody has chosen),
+--       same (key of what is identical to this job, '' when nothing can be), cache_s,
+--       keys of its pictures' holders (a space between), then names and values of the record's other fields
+-- Returns one of
+--   created   the job is queued and is to be enqueued
+--   joined    it waits for the answer of an identical job that has not ended
+--   answered  it has ended with the answer of an identical job
+--   existing  the same tenant has sent the same body with this id before; nothing was changed
+--   conflict  the id belongs to another tenant or another body; nothing was changed
+--   deleted   the id's job has been deleted; nothing was changed
+local max_followers = 100
+local job = this_job()
+local tenant, fingerprint, same, cache_s, holders = unpack(ARGV, 4, 8)
+
+if redis.call("EXISTS", job.key) == 1 then
+  local known = redis.call("HMGET", job.key, "tenant", "fingerprint", "state")
+  if known[1] ~= tenant or fingerprint == "" or known[2] ~= fingerprint then return "conflict" end
+  return known[3] and "existing" or "deleted"
+end
+
 local at = now_ms()
-redis.call("HSET", KEYS[1], "state", "queued", "created_at", at, "attempt", 0, "events", 0,
-  "model", ARGV[4], "version", ARGV[5], "input", ARGV[6], "metadata", ARGV[7])
-emit(KEYS[1], KEYS[2], ARGV[2], at, "queued", "")
-redis.call("EXPIRE", KEYS[1], ARGV[3])
-redis.call("EXPIRE", KEYS[2], ARGV[3])
-redis.call("ZADD", KEYS[3], at, ARGV[1])
-redis.call("ZADD", KEYS[4], at, ARGV[1])
-redis.call("ZREMRANGEBYSCORE", KEYS[4], "-inf", at - ARGV[3] * 1000)
-return 1
+redis.call("HSET", job.key, "state", "queued", "created_at", at, "attempt", 0, "events", 0,
+  "tenant", tenant, "fingerprint", fingerprint, unpack(ARGV, 9))
+emit(job.key, job.log, job.channel, at, "queued", "")
+redis.call("EXPIRE", job.key, job.retention_s)
+redis.call("EXPIRE", job.log, job.retention_s)
+for i = 5, 6 do
+  redis.call("ZADD", KEYS[i], at, job.id)
+  redis.call("ZREMRANGEBYSCORE", KEYS[i], "-inf", at - job.retention_s * 1000)
+end
+-- Pictures stay for as long as the record does, however often it is begun again.
+for holder_list in string.gmatch(holders, "%S+") do
+  redis.call("RPUSH", holder_list, job.key)
+  redis.call("EXPIRE", holder_list, 2 * job.retention_s)
+end
+
+if same ~= "" then
+  local first = redis.call("GET", same)
+  local leader = first and sibling(job, first)
+  local known = leader and redis.call("HMGET", leader.key, "state", "output", "usage") or {}
+  if known[1] == "succeeded" then
+    answer(job, known[2], known[3])
+    return "answered"
+  end
+  redis.call("HSET", job.key, "same", same, "cache_s", cache_s)
+  local runs = known[1] == "queued" or known[1] == "running"
+  if runs and redis.call("LLEN", leader.followers) < max_followers then
+    redis.call("HSET", job.key, "leader", leader.id)
+    redis.call("RPUSH", leader.followers, job.id)
+    redis.call("EXPIRE", leader.followers, job.retention_s)
+    return "joined"
+  end
+  redis.call("SET", same, job.id, "EX", job.retention_s)
+end
+
+redis.call("ZADD", job.pending, at, job.id)
+return "created"
