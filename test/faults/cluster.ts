@@ -1,0 +1,145 @@
+/** The whole system as processes that are started again whenever they die, each on lines of its own that can be broken. */
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { freePort, startRedisServer } from "../support/redis-server.ts";
+import type { Proxy } from "../support/proxy.ts";
+import { startProxy } from "../support/proxy.ts";
+import type { Running } from "../support/process.ts";
+import { startProcess } from "../support/process.ts";
+import type { Entry } from "./checker.ts";
+
+const root = join(import.meta.dirname, "../..");
+const inject = new URL("../support/inject.ts", import.meta.url).href;
+const files = {
+  api: join(root, "apps/api/src/main.ts"),
+  worker: join(root, "test/support/scripted-worker.ts"),
+};
+
+type Kind = keyof typeof files;
+type Env = Record<string, string>;
+
+export type Member = {
+  kind: Kind;
+  /** Its line to Redis. */
+  redisLine: Proxy;
+  /** Its clients' line to it; an API only. */
+  door: Proxy | undefined;
+  /** The process just now; after a death the next one. */
+  running: Running;
+  /** Resolves when the process that runs now is ready. Rejects when it dies first. */
+  ready(): Promise<unknown>;
+  /** Ends the present process by the signal; resolves to its exit code once it is gone. Another one follows. */
+  kill(signal: NodeJS.Signals): Promise<number | null>;
+};
+
+export type Cluster = Awaited<ReturnType<typeof startCluster>>;
+
+type Options = {
+  apis?: number;
+  workers?: number;
+  /** On top of the environment of every process. */
+  env?: Env;
+  /** On top of that, asked at each start of a process: faults inside it (inject.ts). */
+  envOfStart?: (kind: Kind, isFirst: boolean) => Env;
+  restartAfterMs?: number;
+};
+
+/** Starts everything and waits until it is ready. */
+export async function startCluster({
+  apis = 1,
+  workers = 1,
+  env = {},
+  envOfStart = () => ({}),
+  restartAfterMs = 100,
+}: Options = {}) {
+  const redis = await startRedisServer();
+  const prefix = `faults-${randomUUID()}`;
+  const ended: Running[] = [];
+  let stopping = false;
+
+  async function keep(kind: Kind): Promise<Member> {
+    const redisLine = await startProxy(redis.port);
+    const port = kind === "api" ? await freePort() : undefined;
+    const launch = (isFirst: boolean) =>
+      startProcess(files[kind], {
+        NODE_OPTIONS: `--import ${inject}`,
+        REDIS_URL: redisLine.url,
+        KEY_PREFIX: prefix,
+        MODEL_DIR: join(root, "models/nano"),
+        ...(port !== undefined && { PORT: String(port) }),
+        ...env,
+        ...envOfStart(kind, isFirst),
+      });
+    const member: Member = {
+      kind,
+      redisLine,
+      door: port === undefined ? undefined : await startProxy(port),
+      running: launch(true),
+      ready: () => member.running.logged("ready"),
+      kill: (signal) => member.running.kill(signal),
+    };
+    async function again(): Promise<void> {
+      await member.running.exited;
+      ended.push(member.running);
+      await sleep(restartAfterMs);
+      if (stopping) return;
+      member.running = launch(false);
+      void again();
+    }
+    void again();
+    return member;
+  }
+
+  const kinds: Kind[] = [...Array<Kind>(apis).fill("api"), ...Array<Kind>(workers).fill("worker")];
+  const members = await Promise.all(kinds.map(keep));
+  const of = (kind: Kind) => members.filter((member) => member.kind === kind);
+
+  /** Every line of every process, dead or alive. */
+  const logs = () =>
+    [...new Set([...ended, ...members.map(({ running }) => running)])].flatMap(({ log }) => log);
+
+  async function stop(): Promise<void> {
+    stopping = true;
+    await Promise.all(members.map((member) => member.kill("SIGKILL")));
+    for (const { redisLine, door } of members) {
+      redisLine.close();
+      door?.close();
+    }
+    await redis.stop();
+  }
+
+  await Promise.all(members.map((member) => member.ready())).catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
+  return {
+    redis,
+    prefix,
+    apis: of("api"),
+    workers: of("worker"),
+    members,
+    logs,
+    /** Where clients reach the APIs, through lines that can be broken. */
+    urls: of("api").map(({ door }) => `http://127.0.0.1:${door?.port}`),
+    /** What the workers said of their jobs. */
+    workersWords(): Entry[] {
+      return logs().flatMap(({ msg, job, attempt, state, final }): Entry[] => {
+        const run = { id: String(job), attempt: Number(attempt) };
+        if (msg === "job started") return [{ type: "started", ...run }];
+        if (msg === "job ended" && final === true)
+          return [{ type: "committed", ...run, state: String(state) }];
+        return [];
+      });
+    },
+    /** Mends every line. */
+    async heal(): Promise<void> {
+      for (const { redisLine, door } of members) {
+        await redisLine.heal();
+        await door?.heal();
+      }
+    },
+    /** Ends every process and Redis, and removes what Redis wrote. */
+    stop,
+  };
+}

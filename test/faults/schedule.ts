@@ -1,0 +1,110 @@
+/** Faults one after the other, chosen by chance from a seed: what dies, which line breaks how, and what Redis does to everybody. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import type { Random } from "../support/random.ts";
+import type { Cluster, Member } from "./cluster.ts";
+
+/** Breaks something and resolves when it is whole again, or will heal by itself. */
+type Fault = (cluster: Cluster, random: Random) => Promise<void>;
+
+/** Places inside a worker where it may die: taken from the queue, begun, in the middle, about to commit, committed, told. */
+export const workerKillPoints = [
+  "after moveToActive",
+  "after start",
+  "after append",
+  "before finish",
+  "after finish",
+  "after moveToFinished",
+];
+
+/** Places inside an API: nothing written, recorded, enqueued, unmarked. */
+export const apiKillPoints = [
+  "before submit",
+  "after submit",
+  "after addStandardJob",
+  "after zrem",
+];
+
+const anyone = (cluster: Cluster, random: Random): Member => random.pick(cluster.members);
+
+async function onLine(
+  breakIt: (line: Member["redisLine"], random: Random) => void,
+  forMs: number,
+  cluster: Cluster,
+  random: Random,
+): Promise<void> {
+  const { redisLine } = anyone(cluster, random);
+  breakIt(redisLine, random);
+  await sleep(random.between(0, forMs));
+  await redisLine.heal();
+}
+
+async function stopAndGoOn(pid: number, forMs: number): Promise<void> {
+  try {
+    process.kill(pid, "SIGSTOP");
+    await sleep(forMs);
+    process.kill(pid, "SIGCONT");
+  } catch {
+    // It died of something else.
+  }
+}
+
+const faults: Record<string, Fault> = {
+  async "kill a worker"({ workers }, random) {
+    await random.pick(workers).kill("SIGKILL");
+  },
+  async "kill an API"({ apis }, random) {
+    await random.pick(apis).kill("SIGKILL");
+  },
+  async "kill Redis"({ redis }, random) {
+    await redis.kill("SIGKILL");
+    await sleep(random.between(0, 2_000));
+    await redis.start();
+  },
+  async "ask anyone to stop"(cluster, random) {
+    await anyone(cluster, random).kill("SIGTERM");
+  },
+  "reset a line": (cluster, random) => onLine((line) => line.reset(), 0, cluster, random),
+  "refuse a line": (cluster, random) => onLine((line) => line.refuse(), 2_000, cluster, random),
+  "cut a line silently": (cluster, random) => onLine((line) => line.silence(), 0, cluster, random),
+  "slow a line": (cluster, random) =>
+    onLine((line, { between }) => line.delay(between(20, 200)), 2_000, cluster, random),
+  "lose Redis's replies": (cluster, random) =>
+    onLine((line, { chance }) => line.loseReplies(() => chance(0.2)), 1_000, cluster, random),
+  async "lose an API's answers"({ apis }, random) {
+    const { door } = random.pick(apis);
+    door?.loseReplies((request) => request.startsWith("POST ") && random.chance(0.5));
+    await sleep(random.between(0, 1_000));
+    await door?.heal();
+  },
+  "hang a worker past its lease": ({ workers }, random) =>
+    stopAndGoOn(random.pick(workers).running.pid, random.between(6_000, 9_000)),
+  "hang an API": ({ apis }, random) =>
+    stopAndGoOn(random.pick(apis).running.pid, random.between(500, 3_000)),
+  "hang Redis": ({ redis }, random) => stopAndGoOn(redis.pid(), random.between(500, 3_000)),
+  async "fill Redis"({ redis }, random) {
+    const admin = new Redis(redis.url, { maxRetriesPerRequest: null });
+    await admin.config("SET", "maxmemory", "1");
+    await sleep(random.between(200, 2_000));
+    await admin.config("SET", "maxmemory", "0");
+    admin.disconnect();
+  },
+};
+
+/** Breaks one thing after the other until the signal, a short while apart. Returns how often each was done. */
+export async function breakThings(
+  cluster: Cluster,
+  random: Random,
+  signal: AbortSignal,
+  names = Object.keys(faults),
+): Promise<Record<string, number>> {
+  const done: Record<string, number> = {};
+  while (!signal.aborted) {
+    await sleep(random.between(100, 1_000));
+    if (signal.aborted) break;
+    const name = random.pick(names);
+    await faults[name]?.(cluster, random);
+    done[name] = (done[name] ?? 0) + 1;
+  }
+  return done;
+}

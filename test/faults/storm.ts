@@ -1,0 +1,90 @@
+/** Many jobs through a system on which everything is broken by chance, and what became of them. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { createRandom } from "../support/random.ts";
+import type { Findings } from "./checker.ts";
+import { check } from "./checker.ts";
+import { count, createClients } from "./client.ts";
+import { startCluster } from "./cluster.ts";
+import { apiKillPoints, breakThings, workerKillPoints } from "./schedule.ts";
+import { openStore } from "./stored.ts";
+
+export type StormOptions = {
+  jobs: number;
+  seed: number;
+  /** What may be broken; everything by default, nothing if empty. */
+  faults?: string[];
+  /** The environment of every process, such as a planted bug. */
+  env?: Record<string, string>;
+  apis?: number;
+  workers?: number;
+  /** How long everything may take to come to rest once nothing is broken any more. */
+  settleMs?: number;
+};
+
+export type StormResult = Findings & {
+  faults: Record<string, number>;
+  refusals: Record<string, number>;
+  seconds: number;
+};
+
+const clientsAtOnce = 32;
+
+/** Submits `jobs` jobs while things break, mends everything, waits for rest and holds the history against the ledger. */
+export async function storm({
+  jobs,
+  seed,
+  faults,
+  env = {},
+  apis = 2,
+  workers = 2,
+  settleMs = 60_000,
+}: StormOptions): Promise<StormResult> {
+  const random = createRandom(seed);
+  const startedAt = performance.now();
+  let calm = false;
+  // The first start is left whole; after that every second process carries a place at which it dies.
+  const envOfStart = (kind: "api" | "worker", isFirst: boolean) => {
+    if (isFirst || calm || faults?.length === 0 || random.chance(0.5)) return {};
+    const place = random.pick(kind === "api" ? apiKillPoints : workerKillPoints);
+    return { KILL_AT: `${place} ${random.between(1, 100)}` };
+  };
+  const cluster = await startCluster({ apis, workers, env: { SLOTS: "16", ...env }, envOfStart });
+  const store = openStore(cluster.redis.url, cluster.prefix);
+  try {
+    const clients = createClients(cluster.urls, createRandom(seed + 1));
+    const storming = new AbortController();
+    const breaking = breakThings(cluster, random, storming.signal, faults);
+    breaking.catch(() => {}); // Awaited below; submitting may fail first.
+
+    const reading: Promise<unknown>[] = [];
+    const orders = createRandom(seed + 2);
+    let next = 0;
+    async function client(): Promise<void> {
+      while (next < jobs) {
+        const key = `order-${seed}-${next++}`;
+        const id = await clients.submit({
+          key,
+          ...count(orders.between(1, 6), orders.between(0, 20)),
+        });
+        if (orders.chance(0.2)) reading.push(clients.follow(id));
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(jobs, clientsAtOnce) }, client));
+    calm = true;
+    storming.abort();
+    const done = await breaking;
+    await cluster.heal();
+    const ids = clients.history.flatMap((entry) =>
+      entry.type === "acknowledged" ? [entry.id] : [],
+    );
+    await store.untilEnded(ids, settleMs);
+    await Promise.all(reading);
+    await sleep(500); // The workers' last words.
+    const findings = check([...clients.history, ...cluster.workersWords()], await store.readAll());
+    const seconds = Math.round((performance.now() - startedAt) / 1_000);
+    return { ...findings, faults: done, refusals: Object.fromEntries(clients.refusals), seconds };
+  } finally {
+    store.close();
+    await cluster.stop();
+  }
+}
