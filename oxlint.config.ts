@@ -24,6 +24,10 @@ const libraries = {
     owners: ["packages/ledger", "apps/worker"],
     go: "The queue's front is @glimpse/ledger, its back apps/worker.",
   },
+  "@aws-sdk/client-s3": {
+    owners: ["packages/ledger"],
+    go: "Pictures are kept by @glimpse/ledger's Blobs, wherever that is.",
+  },
   undici: { owners: ["apps/api"], go: "Only the API reaches out, behind its address guard." },
   hono: { owners: ["apps/api"], go: "HTTP is apps/api's; a library takes and returns values." },
 } as const;
@@ -110,7 +114,15 @@ export default defineConfig({
     ...Object.entries(arrows).map(([folder, allowed]) => arrowRule(folder, allowed)),
     // The environment is read in one place of a process; what is not a service is free to look.
     {
-      files: ["**/config.ts", "scripts/**", "bench/**", "test/**", "**/*.test.ts", "*.config.ts"],
+      files: [
+        "**/config.ts",
+        "scripts/**",
+        "bench/**",
+        "test/**",
+        "**/*.test.ts",
+        "**/testing-s3.ts",
+        "*.config.ts",
+      ],
       rules: { "node/no-process-env": "off" },
     },
     // Command lines and tests talk to a terminal; services log through pino.
@@ -120,6 +132,7 @@ export default defineConfig({
         "bench/**",
         "test/**",
         "**/*.test.ts",
+        "**/testing-s3.ts",
         "packages/converter/src/{ask,cli}.ts",
       ],
       rules: { "no-console": "off" },

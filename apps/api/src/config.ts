@@ -42,6 +42,8 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     shard: parsed.SHARD,
     served: servedModel(parsed),
     retentionS: parsed.RETENTION_S,
+    blobs: parsed.BLOBS,
+    maxBlobBytes: parsed.MAX_BLOB_BYTES,
     logLevel: parsed.LOG_LEVEL,
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
     drainMs: parsed.DRAIN_MS,

@@ -1,6 +1,6 @@
 /** From errors to the one body that clients get. What we did not throw on purpose never shows its text. */
 import { errorCodes, problemOf } from "@glimpse/contracts";
-import { isRedisUnavailable } from "@glimpse/ledger";
+import { BlobError, isRedisUnavailable } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import type { Context } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
@@ -11,18 +11,27 @@ export type AppEnv = { Variables: RequestIdVariables };
 /** Hono's error handler: logs what is ours, hides what is not the client's. */
 export function createErrorHandler(log: Logger) {
   return function onError(error: Error, c: Context<AppEnv>): Response {
-    if (error instanceof ApiError) return problemResponse(c, error);
     const request_id = c.get("requestId");
-    if (isRedisUnavailable(error)) {
-      log.warn({ error, request_id }, "redis is not available");
-      return problemResponse(
-        c,
-        new ApiError("unavailable", "The queue cannot be reached. Try again."),
-      );
+    const refusal = refusalOf(error);
+    if (refusal !== null) {
+      if (refusal !== error) log.warn({ error, request_id }, "cannot serve just now");
+      return problemResponse(c, refusal);
     }
     log.error({ error, request_id }, "request failed");
     return problemResponse(c, new ApiError("internal_error", "Something went wrong on our side."));
   };
+}
+
+/** What to tell the client when the request is refused, or when what we stand on does not serve just now; null for a defect of ours. */
+export function refusalOf(error: unknown): ApiError | null {
+  if (error instanceof ApiError) return error;
+  if (isRedisUnavailable(error)) {
+    return new ApiError("unavailable", "The queue cannot be reached. Try again.");
+  }
+  if (!(error instanceof BlobError)) return null;
+  return error.reason === "full"
+    ? new ApiError("storage_full", "There is no room for more pictures. Try again later.")
+    : new ApiError("unavailable", "Pictures cannot be kept just now. Try again.");
 }
 
 function problemResponse(c: Context<AppEnv>, { code, message, param }: ApiError): Response {

@@ -1,15 +1,9 @@
 /** The thread that takes in big bodies. Errors lose their class between threads, so refusals go back as values. */
 import { workerData } from "node:worker_threads";
 import type { ErrorCode } from "@glimpse/contracts";
-import {
-  connectRedis,
-  createKeys,
-  createRedisBlobs,
-  isRedisUnavailable,
-  untilReady,
-} from "@glimpse/ledger";
-import { ApiError } from "./api-error.ts";
+import { connectRedis, createKeys, openBlobs, untilReady } from "@glimpse/ledger";
 import type { Config } from "./config.ts";
+import { refusalOf } from "./errors.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import type { TakenIn } from "./intake.ts";
 import { createIntake } from "./intake.ts";
@@ -20,10 +14,14 @@ export type IntakeReply =
   | { ok: false; code: ErrorCode; message: string; param: string | null };
 
 const config = workerData as Config;
-const { redisUrl, keyPrefix, shard, retentionS, limits } = config;
+const { redisUrl, keyPrefix, shard, retentionS, limits, maxBlobBytes: budgetBytes } = config;
 const redis = connectRedis(redisUrl, "failFast", () => {});
 const bulk = connectRedis(redisUrl, "bulk", () => {});
-const blobs = createRedisBlobs(redis, bulk, createKeys(keyPrefix), { shard, ttlS: retentionS });
+const blobs = await openBlobs(config.blobs, { redis, bulk }, createKeys(keyPrefix), {
+  shard,
+  retentionS,
+  budgetBytes,
+});
 const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
 const takeIn = createIntake({ limits, blobs, fetchImage });
 await Promise.all([untilReady(redis, 1_000), untilReady(bulk, 1_000)]);
@@ -32,17 +30,9 @@ export default async function takeInTask({ bytes, contentType }: IntakeTask): Pr
   try {
     return { ok: true, taken: await takeIn(bytes, contentType) };
   } catch (error) {
-    if (error instanceof ApiError) {
-      const { code, message, param } = error;
-      return { ok: false, code, message, param };
-    }
-    if (isRedisUnavailable(error))
-      return {
-        ok: false,
-        code: "unavailable",
-        message: "Pictures cannot be kept just now.",
-        param: null,
-      };
-    throw error;
+    const refusal = refusalOf(error);
+    if (refusal === null) throw error;
+    const { code, message, param } = refusal;
+    return { ok: false, code, message, param };
   }
 }

@@ -1,4 +1,5 @@
 /** The worker's environment, read once. */
+import { randomUUID } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { count, parseEnvironment, servedModel, sharedEnvironment } from "@glimpse/contracts";
@@ -6,12 +7,24 @@ import { z } from "zod";
 
 const environment = sharedEnvironment.extend({
   DATA_DIR: z.string().min(1).default(".glimpse"),
-  /** Threads of one engine; all cores by default. */
-  THREADS: count(availableParallelism()),
+  /** The cards, one worker each: "0,1,2", as CUDA_VISIBLE_DEVICES names them. */
+  CARDS: z
+    .string()
+    .regex(/^[\w-]+(,[\w-]+)*$/, "not a list such as 0,1,2")
+    .transform((list) => list.split(","))
+    .optional(),
+  /** Workers on a machine without cards. */
+  WORKERS: count(1),
+  /** Threads of one engine; by default the workers share all cores. */
+  THREADS: z.coerce.number().int().positive().optional(),
   /** Jobs that run at once. */
   SLOTS: count(8),
   /** How long running jobs may go on after a request to stop. */
   GRACE_MS: count(25_000),
+  /** Where `/healthz` and `/ready` are answered; nowhere by default. */
+  HEALTH_PORT: z.coerce.number().int().min(1).max(65_535).optional(),
+  /** Given by the fleet to each worker that it starts. */
+  WORKER_ID: z.uuid().optional(),
 });
 
 export type Config = ReturnType<typeof readConfig>;
@@ -19,17 +32,25 @@ export type Config = ReturnType<typeof readConfig>;
 /** Throws with one line a variable that is wrong. */
 export function readConfig(env: Record<string, string | undefined> = process.env) {
   const parsed = parseEnvironment(environment, env);
+  const cards = parsed.CARDS ?? Array.from({ length: parsed.WORKERS }, () => null);
+  const share = Math.max(1, Math.floor(availableParallelism() / cards.length));
   return {
+    workerId: parsed.WORKER_ID ?? randomUUID(),
+    /** One worker for each of these; null stands for no card. */
+    cards,
+    healthPort: parsed.HEALTH_PORT,
     redisUrl: parsed.REDIS_URL,
     keyPrefix: parsed.KEY_PREFIX,
     shard: parsed.SHARD,
     served: servedModel(parsed),
     retentionS: parsed.RETENTION_S,
+    blobs: parsed.BLOBS,
+    maxBlobBytes: parsed.MAX_BLOB_BYTES,
     logLevel: parsed.LOG_LEVEL,
     modelDir: parsed.MODEL_DIR,
     /** Where converted models are kept. */
     cacheDir: join(parsed.DATA_DIR, "models"),
-    threads: parsed.THREADS,
+    threads: parsed.THREADS ?? share,
     slots: parsed.SLOTS,
     maxImagePixels: parsed.MAX_IMAGE_PIXELS,
     graceMs: parsed.GRACE_MS,

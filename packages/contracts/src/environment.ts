@@ -1,5 +1,6 @@
 /** Pieces of the environment that several processes share, so that they cannot read them differently. */
 import { z } from "zod";
+import { blobPlace } from "./blob-place.ts";
 import { modelName } from "./jobs.ts";
 
 /** A positive whole number with a default. */
@@ -26,6 +27,10 @@ export const sharedEnvironment = z.object({
     .regex(/^[A-Za-z0-9._-]{1,32}$/)
     .default("1"),
   MAX_IMAGE_PIXELS: count(40_000_000),
+  /** Where pictures are kept: the same place for all processes. */
+  BLOBS: blobPlace.prefault("redis"),
+  /** All pictures together; more are refused. */
+  MAX_BLOB_BYTES: z.coerce.number().int().positive().optional(),
   /** How long a finished job can be read. */
   RETENTION_S: count(24 * 3600),
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),

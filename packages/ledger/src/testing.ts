@@ -1,9 +1,9 @@
 /** A ledger for tests: on the test run's Redis, under a key prefix that nobody else uses. Not for production. */
 import { randomBytes } from "node:crypto";
 import { inject } from "vitest";
-import { createRedisBlobs } from "./blobs.ts";
 import { createKeys } from "./keys.ts";
 import { createLedger } from "./ledger.ts";
+import { openBlobs } from "./open-blobs.ts";
 import { createQueues } from "./queue.ts";
 import { connectRedis } from "./redis.ts";
 import { Subscriber } from "./subscriber.ts";
@@ -32,7 +32,11 @@ export async function openTestLedger() {
     redis,
     queues,
     ledger: createLedger(redis, keys, { shard: "0", retentionS: 3_600 }),
-    blobs: createRedisBlobs(redis, redis, keys, { shard: "0", ttlS: 3_600 }),
+    blobs: await openBlobs({ kind: "redis" }, { redis, bulk: redis }, keys, {
+      shard: "0",
+      retentionS: 3_600,
+      budgetBytes: undefined,
+    }),
     /** The subscriber's connection, to be cut by tests. */
     listening,
     subscriber: new Subscriber(listening),
