@@ -3,8 +3,8 @@ import {
   createKeys,
   createLedger,
   createQueues,
-  createRedisBlobs,
   connectRedis,
+  openBlobs,
   Subscriber,
   untilReady,
 } from "@glimpse/ledger";
@@ -30,7 +30,11 @@ const listening = connect("failFast");
 const keys = createKeys(config.keyPrefix);
 const ledger = createLedger(redis, keys, { shard, retentionS });
 const queues = createQueues(redis, keys, { timeoutMs: 1_000 });
-const blobs = createRedisBlobs(redis, bulk, keys, { shard, ttlS: retentionS });
+const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
+  shard,
+  retentionS,
+  budgetBytes: config.maxBlobBytes,
+});
 const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
 const intake = createIntakePool(config, createIntake({ limits, blobs, fetchImage }));
 const loopDelay = watchLoopDelay();
