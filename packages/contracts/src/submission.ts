@@ -1,6 +1,6 @@
 /** What a client may send to start a job. Strict: a field that does not exist is refused by name. */
 import { z } from "zod";
-import { metadata } from "./jobs.ts";
+import { deadlineMs, metadata, priority } from "./jobs.ts";
 
 const maxTextLength = 1_000_000;
 
@@ -71,6 +71,8 @@ export const submission = z
     messages: z.array(message).min(1).max(256).optional(),
     images: z.array(image).max(64).optional(),
     options: options.optional(),
+    priority: priority.optional(),
+    deadline_ms: deadlineMs.optional(),
     metadata: metadata.optional(),
   })
   .refine((body) => (body.prompt === undefined) !== (body.messages === undefined), {

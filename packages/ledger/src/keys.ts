@@ -43,6 +43,14 @@ export function createKeys(prefix: string) {
     tenantIndex: (shard: string, tenant: string) => of(shard, `index:${tenant}`),
     /** String: the id of the job that runs, or has lately answered, what has this digest. */
     same: (shard: string, digest: string) => of(shard, `same:${digest}`),
+    /** Sorted set by deadline: jobs that have not ended. */
+    deadlines: ofShard("deadlines"),
+    /** Sorted set by name: `<tenant>/<id>` of each job that has not ended. */
+    active: ofShard("active"),
+    /** First part of the keys that tell whose turn it is, which go on with a version and a tenant. */
+    fair: ofShard("fair"),
+    /** Stream: ended jobs of which somebody else is to be told. */
+    outbox: ofShard("outbox"),
     /** Hash: live workers. */
     workers: ofShard("workers"),
     /** Hash: a picture that is kept, by the SHA-256 of its bytes. */

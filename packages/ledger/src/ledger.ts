@@ -9,6 +9,7 @@ import type {
   JobInput,
   Metadata,
   Output,
+  Priority,
   TerminalState,
   Usage,
   WorkerBeat,
@@ -18,7 +19,8 @@ import type { Redis } from "ioredis";
 import { z } from "zod";
 import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import type { Keys } from "./keys.ts";
-import { newJobId, shardOf } from "./keys.ts";
+import { keyedJobId, newJobId, shardOf } from "./keys.ts";
+import { createList } from "./list.ts";
 import { parseRecord, recordFields } from "./record.ts";
 import { loadScripts } from "./scripts.ts";
 
@@ -30,17 +32,53 @@ export type NewJob = {
   metadata: Metadata;
   /** An id that the client has chosen, in person or by an idempotency key, and the fingerprint of what it sent. */
   chosen?: { id: string; fingerprint: string };
+  standing?: Standing;
+  /** Where somebody wants to be told of the job's end, which then gets an entry in the outbox. */
+  webhook?: string;
 };
 
-const submitOutcome = z.enum(["created", "joined", "answered", "existing", "conflict", "deleted"]);
-/** `created` is to be enqueued; `joined` and `answered` need not be run; the others changed nothing. See submit.lua. */
-export type Submitted = { id: string; outcome: z.infer<typeof submitOutcome> };
+/** How a job stands among others. */
+export type Standing = {
+  /** Among the tenant's own jobs; normal if missing. */
+  priority?: Priority;
+  /** From acceptance; none if missing. */
+  deadlineMs?: number;
+  /** The tenant's share against others' 1; from 1/64 to 16. */
+  weight?: number;
+  /** How many jobs that have not ended the tenant may have; any number if missing. */
+  maxActive?: number;
+};
+
+/** A job's cost to its tenant of weight 1, see _fair.lua. */
+const unitCost = 16;
+
+const submitted = z.tuple([
+  z.enum(["created", "joined", "answered", "existing", "conflict", "full", "deleted"]),
+  z.int(),
+]);
+/** `created` is to be enqueued with `place`; `joined` and `answered` need not be run; the others changed nothing. See submit.lua. */
+export type Submitted = { id: string; outcome: z.infer<typeof submitted>[0]; place: number };
 
 /** A piece of the answer as it goes into the log. */
 export type LogPiece = { type: "delta" | "reasoning"; text: string };
 
 /** An attempt's licence to write. `nextEvent` is the number its first event will have. */
-export type Attempt = { id: string; attempt: number; nextEvent: number; input: JobInput };
+export type Attempt = {
+  id: string;
+  attempt: number;
+  nextEvent: number;
+  input: JobInput;
+  /** Milliseconds to the job's deadline, by Redis's clock, when the attempt began. Null: it has none. */
+  leftMs: number | null;
+};
+
+/** What became of an attempt to start a job; see `Ledger.start`. */
+export type Start =
+  | Attempt
+  | { ended: string }
+  | { refused: "suspect" | "crashed" }
+  | { postponed: number }
+  | null;
 
 export type Outcome = {
   state: TerminalState;
@@ -52,10 +90,12 @@ export type Outcome = {
 export type Ledger = ReturnType<typeof createLedger>;
 
 const started = z.union([
-  z.tuple([z.int().positive(), z.int(), z.string()]),
+  z.tuple([z.int().positive(), z.int(), z.string(), z.int()]),
+  z.tuple([z.literal(-1), z.int().positive()]),
   z.tuple([z.literal(0), jobState]),
-  z.tuple([z.literal(0)]),
+  z.tuple([z.literal([0, -2, -3])]),
 ]);
+const refusals = { 0: null, [-2]: { refused: "suspect" }, [-3]: { refused: "crashed" } } as const;
 const streamEntries = z.array(z.tuple([z.string(), z.tuple([z.string(), z.string()])]));
 
 export type LedgerOptions = {
@@ -75,6 +115,10 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     ...recordAndLog(id),
     keys.pending(shardOf(id)),
     keys.followers(id),
+    keys.deadlines(shardOf(id)),
+    keys.active(shardOf(id)),
+    keys.fair(shardOf(id)),
+    keys.outbox(shardOf(id)),
   ];
   const indexed = (id: string, tenant: string) => [
     ...ofJob(id),
@@ -84,26 +128,52 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
   const names = (id: string) => [id, keys.channel(id), retentionS];
 
   return {
+    /** Where new jobs live. */
+    shard,
+
     /** Records a job as queued, with a pending mark until `clearPending`; or finds that it need not be run. */
     async submit(job: NewJob): Promise<Submitted> {
-      const { tenant, model, version, input, metadata, chosen } = job;
+      const { tenant, model, version, input, metadata, chosen, standing = {}, webhook } = job;
+      const { priority = "normal", deadlineMs = 0, weight = 1 } = standing;
       const id = chosen?.id ?? newJobId(shard);
       const fields = {
         model,
         version,
         input: JSON.stringify(input),
         metadata: JSON.stringify(metadata),
+        priority,
+        cost: Math.max(1, Math.round(unitCost / weight)),
+        ...(webhook !== undefined && { webhook }),
       };
       const holders = picturesOf(input).map((digest) => keys.blobHolders(shardOf(id), digest));
       const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];
-      const args = [tenant, ...settings, holders.join(" ")];
+      const limits = [deadlineMs, standing.maxActive ?? Number.MAX_SAFE_INTEGER];
+      const args = [tenant, ...settings, holders.join(" "), ...limits];
       const reply = await run("submit", indexed(id, tenant), [
         ...names(id),
         ...args,
         ...Object.entries(fields).flat(),
       ]);
-      return { id, outcome: submitOutcome.parse(reply) };
+      const [outcome, place] = submitted.parse(reply);
+      return { id, outcome, place };
     },
+
+    /** The id that an idempotency key chooses: the same for the same tenant, route and key. */
+    keyedId: (tenant: string, route: string, key: string) =>
+      keyedJobId(shard, [tenant, route], key),
+
+    /** Whether the tenant has submitted this before and the job is still there: only then nothing is left to do. */
+    async isSubmitted(job: NonNullable<NewJob["chosen"]> & { tenant: string }): Promise<boolean> {
+      const [owner, known, state] = await redis.hmget(
+        keys.job(job.id),
+        "tenant",
+        "fingerprint",
+        "state",
+      );
+      return owner === job.tenant && known === job.fingerprint && state !== null;
+    },
+
+    list: createList(redis, keys, shard),
 
     /** The tenant's job as clients see it, or null when it has none of this id. */
     async read(id: string, tenant: string): Promise<Job | null> {
@@ -120,13 +190,21 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return entries.map(([, [, json]]) => jobEvent.parse(JSON.parse(json)));
     },
 
-    /** Begins a new attempt. Null: no such job, or `ended` with its state; either way there is nothing to run. */
-    async start(id: string): Promise<Attempt | { ended: string } | null> {
-      const reply = started.parse(await run("start", ofJob(id), names(id)));
-      if (reply.length === 1) return null;
-      if (reply.length === 2) return { ended: reply[1] };
-      const [attempt, nextEvent, input] = reply;
-      return { id, attempt, nextEvent, input: jobInput.parse(JSON.parse(input)) };
+    /**
+     * Begins a new attempt, `alone` if the worker runs nothing else meanwhile. Null: no such job, or `ended` with its state;
+     * either way there is nothing to run. `refused`: a suspect has to be started alone, and one that has `crashed` its workers
+     * is to be failed. `postponed`: others have come before it, and it is to go back into the queue with this priority.
+     */
+    async start(id: string, alone = false): Promise<Start> {
+      const reply = started.parse(await run("start", ofJob(id), [...names(id), alone ? "1" : "0"]));
+      if (reply.length === 1) return refusals[reply[0]];
+      if (reply.length === 2) {
+        const [, word] = reply;
+        return typeof word === "number" ? { postponed: word } : { ended: word };
+      }
+      const [attempt, nextEvent, input, left] = reply;
+      const leftMs = left < 0 ? null : left;
+      return { id, attempt, nextEvent, input: jobInput.parse(JSON.parse(input)), leftMs };
     },
 
     /** Appends pieces; sending them twice appends them once. False: the attempt is stale or the job has ended, write no more. */
@@ -153,6 +231,11 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return (await run("release", recordAndLog(id), [keys.channel(id), attempt])) === 1;
     },
 
+    /** The worker that ran this job has crashed: the job is run alone from now on. A job that was not being run stays as it is. */
+    async suspect(id: string): Promise<void> {
+      await run("suspect", [keys.job(id)], []);
+    },
+
     /** Ends the attempt with its outcome. False: the attempt is stale or the job had ended; nothing was changed. */
     async finish(
       { id, attempt }: Pick<Attempt, "id" | "attempt">,
@@ -170,6 +253,11 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     async cancel(id: string, tenant: string): Promise<boolean> {
       const reply = await run("cancel", ofJob(id), [...names(id), tenant, keys.control(id)]);
       return reply !== -1;
+    },
+
+    /** Ends a job whose deadline has passed and tells its worker. False: it is not due, has ended or is gone. */
+    async expire(id: string): Promise<boolean> {
+      return (await run("expire", ofJob(id), [...names(id), keys.control(id)])) === 1;
     },
 
     /** Removes a tenant's job that has ended: record, log and index entries. Its id stays taken. */

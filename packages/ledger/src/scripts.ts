@@ -3,13 +3,17 @@ import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 
 const keyCounts = {
-  submit: 6,
-  start: 4,
+  submit: 10,
+  start: 8,
   append: 2,
   release: 2,
-  finish: 4,
-  cancel: 4,
-  delete: 6,
+  suspect: 1,
+  finish: 8,
+  cancel: 8,
+  delete: 10,
+  expire: 8,
+  requeue: 8,
+  rebase: 1,
   beat: 1,
   workers: 1,
   claim_blob: 3,
@@ -29,7 +33,7 @@ const read = (name: string) =>
 
 /** Defines the scripts on the connection; they are sent once and then called by their hash. */
 export function loadScripts(redis: Redis): RunScript {
-  const shared = `${read("_log")}\n${read("_end")}`;
+  const shared = `${read("_log")}\n${read("_fair")}\n${read("_end")}`;
   const names = Object.keys(keyCounts) as ScriptName[];
   for (const name of names) {
     redis.defineCommand(`glimpse_${name}`, {

@@ -1,18 +1,29 @@
 -- Shared by the scripts that can end a job: the one way a job ends, and what then becomes of the identical jobs that joined it.
 -- They all begin with the same names, which `this_job` reads:
---   KEYS: job, log, pending, followers
+--   KEYS: job, log, pending, followers, deadlines, active, fair, outbox
 --   ARGV: id, channel, retention_s
 
 local function this_job()
-  return { id = ARGV[1], key = KEYS[1], log = KEYS[2], pending = KEYS[3], followers = KEYS[4],
-    channel = ARGV[2], retention_s = ARGV[3] }
+  return { id = ARGV[1], key = KEYS[1], log = KEYS[2], pending = KEYS[3], followers = KEYS[4], deadlines = KEYS[5],
+    active = KEYS[6], fair = KEYS[7], outbox = KEYS[8], channel = ARGV[2], retention_s = ARGV[3] }
 end
 
 -- Another job of the same shard: its names differ from this one's in the id at their end.
 local function sibling(job, id)
   local function swap(name) return string.sub(name, 1, #name - #job.id) .. id end
   return { id = id, key = swap(job.key), log = swap(job.log), pending = job.pending, followers = swap(job.followers),
+    deadlines = job.deadlines, active = job.active, fair = job.fair, outbox = job.outbox,
     channel = swap(job.channel), retention_s = job.retention_s }
+end
+
+-- The job's name among those that have not ended.
+local function active_name(tenant, id) return (tenant or "default") .. "/" .. id end
+
+-- Keeps record and log for as long as an ended job is kept; one that has not ended, for as long as it has left in addition.
+local function keep(job, left_ms)
+  local seconds = string.format("%.0f", job.retention_s + math.ceil(math.max(0, left_ms or 0) / 1000))
+  redis.call("EXPIRE", job.key, seconds)
+  redis.call("EXPIRE", job.log, seconds)
 end
 
 local function since(from, to)
@@ -23,7 +34,8 @@ end
 -- Writes the terminal state, its result and its event. output, usage and error are JSON text.
 local function end_job(job, state, output, usage, error)
   local at = now_ms()
-  local record = redis.call("HMGET", job.key, "created_at", "started_at", "first_token_at", "attempt")
+  local record = redis.call("HMGET", job.key, "created_at", "started_at", "first_token_at", "attempt",
+    "tenant", "version", "webhook", "events")
   local created = tonumber(record[1])
   local timings = '{"queue_ms":' .. (record[2] and since(created, record[2]) or "null")
     .. ',"first_token_ms":' .. (record[3] and since(created, record[3]) or "null")
@@ -32,9 +44,12 @@ local function end_job(job, state, output, usage, error)
     "output", output, "usage", usage, "error", error, "timings", timings)
   emit(job.key, job.log, job.channel, at, state, ',"attempt":' .. record[4] .. ',"output":' .. output
     .. ',"usage":' .. usage .. ',"timings":' .. timings .. ',"error":' .. error)
-  redis.call("EXPIRE", job.key, job.retention_s)
-  redis.call("EXPIRE", job.log, job.retention_s)
+  keep(job)
   redis.call("ZREM", job.pending, job.id)
+  redis.call("ZREM", job.deadlines, job.id)
+  redis.call("ZREM", job.active, active_name(record[5], job.id))
+  if state == "succeeded" and record[2] then note_run(job, record[6], at - tonumber(record[2])) end
+  if record[7] then redis.call("XADD", job.outbox, "*", "job", job.id, "event", record[8], "state", state) end
 end
 
 -- Whether an identical job would fail likewise.
@@ -83,6 +98,7 @@ local function finish(job, state, output, usage, error)
     elseif not heir then
       heir = follower
       redis.call("HDEL", heir.key, "leader")
+      take_place(heir)
       redis.call("ZADD", heir.pending, 0, heir.id)
     else
       redis.call("HSET", follower.key, "leader", heir.id)
@@ -99,4 +115,14 @@ local function finish(job, state, output, usage, error)
   else
     redis.call("DEL", same)
   end
+end
+
+-- The one place where a job expires: ends it when its deadline has passed by Redis's clock. Says whether it did.
+local expired_error = '{"code":"deadline_exceeded","message":"The deadline passed before the job was done.","retryable":true}'
+local function expire_if_due(job, state)
+  if state ~= "queued" and state ~= "running" then return false end
+  local deadline = redis.call("HGET", job.key, "deadline_at")
+  if not deadline or now_ms() < tonumber(deadline) then return false end
+  finish(job, "expired", "null", "null", expired_error)
+  return true
 end

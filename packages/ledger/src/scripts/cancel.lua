@@ -1,6 +1,6 @@
 -- Cancels a job that has not ended, and tells the worker that runs it.
--- KEYS: job, log, pending, followers
--- ARGV: id, channel, retention_s, tenant, control channel
+-- KEYS: as in _end
+-- ARGV: as in _end, then tenant, control channel
 -- Returns 1, 0 when the job had ended, -1 when the tenant has no such job.
 local record = redis.call("HMGET", KEYS[1], "state", "tenant")
 local state = record[1]

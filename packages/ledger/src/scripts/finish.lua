@@ -1,6 +1,6 @@
 -- Ends the running attempt with its result. Terminal states are final.
--- KEYS: job, log, pending, followers
--- ARGV: id, channel, retention_s, attempt ('' ends the job whatever its attempt), state, output, usage, error (JSON)
+-- KEYS: as in _end
+-- ARGV: as in _end, then attempt ('' ends the job whatever its attempt), state, output, usage, error (JSON)
 -- Returns 1, or 0 when the attempt is stale, the job has ended or there is no such job.
 local record = redis.call("HMGET", KEYS[1], "state", "attempt")
 if ARGV[4] == "" then
