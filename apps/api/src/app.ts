@@ -1,4 +1,5 @@
 /** The routes. Knows HTTP and what the other files do; knows neither Redis nor BullMQ nor the environment. */
+import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { Job } from "@glimpse/contracts";
 import { isTerminal, jobId } from "@glimpse/contracts";
@@ -6,6 +7,7 @@ import type { LoopDelay } from "@glimpse/telemetry";
 import { serveStatic } from "@hono/node-server/serve-static";
 import type { Context } from "hono";
 import { Hono } from "hono";
+import { etag } from "hono/etag";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { z } from "zod";
@@ -29,6 +31,8 @@ export type AppDeps = AcceptDeps &
     limits: Limits;
     /** Aborts when the process is about to stop: long answers end, and their clients come back elsewhere. */
     closing: AbortSignal;
+    /** How long a reader of events may read nothing. */
+    streamStallMs: number;
     loopDelay: () => LoopDelay;
   };
 
@@ -55,6 +59,11 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       strictTransportSecurity: false,
     }),
   );
+  // Whoever keeps a connection to a process that stops would meet its end with the next request.
+  app.use(async (c, next) => {
+    await next();
+    if (closing.aborted) c.header("Connection", "close");
+  });
   app.onError(createErrorHandler(log));
   app.notFound((c) => {
     throw new ApiError("not_found", `There is nothing at ${c.req.path}.`);
@@ -72,26 +81,31 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     return isTerminal(job.state) ? c.json(job) : accepted(c, job);
   });
 
-  app.get("/v1/jobs/:id", async (c) => {
+  app.get("/v1/jobs/:id", etag(), async (c) => {
     const waitMs = readWaitMs(c, 0);
     const job = await waitForEnd(deps, readJobId(c), tenantOf(c), waitMs, untilGone(c));
     if (job === null) throw noSuchJob();
-    // All that a job shows changes with its state or its attempt.
-    const etag = `"${job.state}-${job.attempt}"`;
-    c.header("ETag", etag);
+    const body = JSON.stringify(job);
+    c.header("ETag", `"${createHash("sha1").update(body).digest("base64url")}"`);
     c.header("Cache-Control", "no-cache");
-    return c.req.header("If-None-Match") === etag ? c.body(null, 304) : c.json(job);
+    c.header("Content-Type", "application/json");
+    return c.body(body);
   });
 
   app.get("/v1/jobs/:id/events", async (c) => {
     const after = readAfter(c);
     const job = await existing(c, readJobId(c));
     // A browser comes back after the end; 204 is how it is told that there is no more.
-    if (isTerminal(job.state) && (await ledger.readLog(job.id, after)).length === 0)
+    if (isTerminal(job.state) && (await ledger.readLog(job.id, after, 1)).length === 0)
       return c.body(null, 204);
-    const events = follow(deps, job.id, after, untilGone(c));
-    const stream = sseStream(events, (error) => {
-      log.warn({ error, job: job.id }, "event stream broke off");
+    const stream = sseStream((until) => follow(deps, job.id, after, until), {
+      closing,
+      stallMs: deps.streamStallMs,
+      onStall: () => {
+        log.info({ job: job.id }, "cut a reader that does not read");
+        c.env.outgoing?.destroy();
+      },
+      onError: (error) => log.warn({ error, job: job.id }, "event stream broke off"),
     });
     return c.body(stream, 200, sseHeaders);
   });

@@ -13,6 +13,8 @@ const environment = sharedEnvironment.extend({
   MAX_IMAGES: count(16),
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
   DRAIN_MS: count(10_000),
+  /** How long a reader of events may read nothing before its connection is cut. */
+  STREAM_STALL_MS: count(30_000),
 });
 
 export type Config = ReturnType<typeof readConfig>;
@@ -47,6 +49,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     logLevel: parsed.LOG_LEVEL,
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
     drainMs: parsed.DRAIN_MS,
+    streamStallMs: parsed.STREAM_STALL_MS,
     limits,
   };
 }

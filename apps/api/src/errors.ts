@@ -2,11 +2,13 @@
 import { errorCodes, problemOf } from "@glimpse/contracts";
 import { BlobError, isRedisUnavailable } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
+import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { ApiError } from "./api-error.ts";
 
-export type AppEnv = { Variables: RequestIdVariables };
+/** `outgoing` is there when a server stands behind the app. */
+export type AppEnv = { Bindings: Partial<HttpBindings>; Variables: RequestIdVariables };
 
 /** Hono's error handler: logs what is ours, hides what is not the client's. */
 export function createErrorHandler(log: Logger) {

@@ -2,7 +2,7 @@ import { defaultTenant } from "@glimpse/contracts";
 import type { Attempt } from "@glimpse/ledger";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { follow } from "./follow.ts";
+import { follow, isGap, isIdle } from "./follow.ts";
 import { openTestApp } from "./testing.ts";
 
 let open: Awaited<ReturnType<typeof openTestApp>>;
@@ -31,8 +31,8 @@ async function speak(attempt: Attempt, words: number): Promise<void> {
 async function numbers(id: string, after: number, pauseMs = 0): Promise<number[]> {
   const seen: number[] = [];
   for await (const event of follow(open, id, after, never, 200)) {
-    if (event.type === "gap") throw new Error("gap");
-    if (event.type !== "idle") seen.push(event.id);
+    if (isGap(event)) throw new Error("gap");
+    if (!isIdle(event)) seen.push(event.id);
     if (pauseMs > 0) await sleep(pauseMs);
   }
   return seen;

@@ -1,19 +1,36 @@
 /** A job's events, from the log and then as they happen: no gap, no repetition, however the two overlap. */
-import type { Gap, Job, JobEvent } from "@glimpse/contracts";
-import { endsLog, isTerminal, jobEvent } from "@glimpse/contracts";
+import type { Gap, Job, LogEvent } from "@glimpse/contracts";
+import { endsLog, isTerminal } from "@glimpse/contracts";
 import type { Keys, Ledger, Subscriber } from "@glimpse/ledger";
+import { isRedisUnavailable, parseEvent } from "@glimpse/ledger";
 
 export type FollowDeps = { ledger: Ledger; subscriber: Subscriber; keys: Keys };
 
-/** Nothing happened for a while; the log has been read again, in case an announcement was lost. */
+/** Nothing happened for a while. */
 export type Idle = { type: "idle" };
 
-/** A reader this many events behind gets them from the log instead: what waits for slow readers is bounded. */
-const maxInbox = 500;
+/** What a reader of a log gets. No event of the log is called `gap` or `idle`. */
+export type Followed = LogEvent | Gap | Idle;
+
+export function isGap(followed: Followed): followed is Gap {
+  return followed.type === "gap";
+}
+
+export function isIdle(followed: Followed): followed is Idle {
+  return followed.type === "idle";
+}
+
+/** A reader that has this much waiting gets it from the log instead, by portions: what is kept for slow readers is bounded. */
+const maxInboxChars = 64 * 1024;
+const portion = 100;
+
+/** How long to wait before the log is read again when Redis did not answer. */
+const retryMs = 1_000;
 
 /**
- * Yields the events after number `after` (-1: all) until the terminal one or the signal. `Gap` stands for events the log no
- * longer has; `Idle` comes every `idleMs` without an event. The job must exist.
+ * Yields the events after number `after` (-1: all) until the terminal one, the signal or the job's removal. `Gap` stands for
+ * events that the log no longer has; `Idle` comes at most `idleMs` after the last event. An outage of Redis is waited out.
+ * The job must exist. Rejects when Redis cannot be reached at the beginning.
  */
 export async function* follow(
   { ledger, subscriber, keys }: FollowDeps,
@@ -21,27 +38,42 @@ export async function* follow(
   after: number,
   signal: AbortSignal,
   idleMs = 15_000,
-): AsyncGenerator<JobEvent | Gap | Idle> {
+): AsyncGenerator<Followed> {
   let inbox: string[] = [];
+  let inboxChars = 0;
   let behind = true;
-  let wake = () => {};
+  const bell = createBell(signal);
   // First listen, then read: what happens in between is in both, and dropped by its number.
   const stop = await subscriber.subscribe(keys.channel(id), (message) => {
-    if (message === null || inbox.length === maxInbox) {
-      inbox = [];
+    if (message === null || inboxChars + message.length > maxInboxChars) {
+      takeInbox();
       behind = true;
     } else {
       inbox.push(message);
+      inboxChars += message.length;
     }
-    wake();
+    bell.ring();
   });
-  signal.addEventListener("abort", () => wake(), { once: true });
+  function takeInbox(): string[] {
+    const taken = inbox;
+    inbox = [];
+    inboxChars = 0;
+    return taken;
+  }
+
   let next = after + 1;
   try {
     while (!signal.aborted) {
       const fromLog = behind;
       behind = false;
-      const events = fromLog ? await ledger.readLog(id, next - 1) : inbox.splice(0).map(parse);
+      const events = fromLog
+        ? await unlessUnavailable(ledger.readLog(id, next - 1, portion))
+        : takeInbox().map(parseEvent);
+      if (events === null) {
+        behind = true;
+        await bell.wait(retryMs);
+        continue;
+      }
       for (const event of events) {
         if (event.id < next) {
           // A reader that claims more than there was is told the end all the same.
@@ -59,43 +91,86 @@ export async function* follow(
         yield event;
         if (endsLog(event)) return;
       }
-      // The log comes in portions: after a portion there may be another.
-      if (fromLog && events.length > 0) behind = true;
+      if (fromLog && events.length === portion) behind = true;
       if (behind || inbox.length > 0) continue;
-      const woken = await new Promise<boolean>((resolve) => {
-        const timer = setTimeout(() => resolve(false), idleMs);
-        wake = () => {
-          clearTimeout(timer);
-          resolve(true);
-        };
-      });
-      if (!woken) {
-        behind = true;
-        yield { type: "idle" };
-      }
+      // Readers that came together need not be idle together.
+      if (await bell.wait(idleMs * (0.7 + 0.3 * Math.random()))) continue;
+      // An announcement may have been lost, or the job removed.
+      const length = await unlessUnavailable(ledger.logLength(id));
+      if (length === 0) return;
+      behind = length !== null && length > next;
+      yield { type: "idle" };
     }
   } finally {
     stop();
+    bell.close();
   }
 }
 
-function parse(message: string): JobEvent {
-  return jobEvent.parse(JSON.parse(message));
-}
-
-/** The job once it has ended, or as it is after `waitMs`. Null when the tenant has no such job. */
+/** The job once it has ended, or as it is after `waitMs` or at the signal. Null when the tenant has no such job. */
 export async function waitForEnd(
-  deps: FollowDeps,
+  { ledger, subscriber, keys }: FollowDeps,
   id: string,
   tenant: string,
   waitMs: number,
   signal: AbortSignal,
 ): Promise<Job | null> {
-  const job = await deps.ledger.read(id, tenant);
+  const job = await ledger.read(id, tenant);
   if (job === null || isTerminal(job.state) || waitMs === 0) return job;
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
-  for await (const event of follow(deps, id, -1, limit)) {
-    if (event.type !== "idle" && event.type !== "gap" && endsLog(event)) break;
+  const until = performance.now() + waitMs;
+  const bell = createBell(signal);
+  const stop = await subscriber.subscribe(keys.channel(id), (message) => {
+    if (message === null || endsLog(parseEvent(message))) bell.ring();
+  });
+  try {
+    for (;;) {
+      const now = await ledger.read(id, tenant);
+      const leftMs = until - performance.now();
+      if (now === null || isTerminal(now.state) || leftMs <= 0 || signal.aborted) return now;
+      await bell.wait(Math.min(leftMs, 15_000));
+    }
+  } finally {
+    stop();
+    bell.close();
   }
-  return deps.ledger.read(id, tenant);
+}
+
+/** One waits until another rings, the signal is aborted or the time is up; a ring before the wait ends it at once. */
+function createBell(signal: AbortSignal) {
+  let rung = false;
+  let wake: (() => void) | undefined;
+  function ring(): void {
+    rung = true;
+    wake?.();
+  }
+  signal.addEventListener("abort", ring);
+  return {
+    ring,
+    /** Whether it was rung. */
+    async wait(ms: number): Promise<boolean> {
+      if (!rung) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, ms);
+          wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+      const wasRung = rung;
+      rung = signal.aborted;
+      return wasRung;
+    },
+    close: () => signal.removeEventListener("abort", ring),
+  };
+}
+
+/** What was asked for, or null when Redis does not answer just now. */
+async function unlessUnavailable<T>(asked: Promise<T>): Promise<T | null> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (!isRedisUnavailable(error)) throw error;
+    return null;
+  }
 }

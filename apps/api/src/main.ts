@@ -50,6 +50,7 @@ const app = createApp({
   limits,
   log,
   closing: closing.signal,
+  streamStallMs: config.streamStallMs,
   loopDelay: loopDelay.read,
 });
 
@@ -72,7 +73,8 @@ server.on("error", (error) => {
   process.exit(1);
 });
 await Promise.all([redis, bulk, listening].map((connection) => untilReady(connection, 1_000)));
-server.listen(config.port, config.host, () => {
+// Thousands of streams may come back at the same moment.
+server.listen({ port: config.port, host: config.host, backlog: 4_096 }, () => {
   log.info({ address: server.address(), ...served }, "ready");
 });
 

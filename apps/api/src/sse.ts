@@ -1,6 +1,6 @@
-/** Server-sent events from a job's events. A client that reads slowly is waited for: frames are made as they are taken. */
-import type { Gap, JobEvent } from "@glimpse/contracts";
-import type { Idle } from "./follow.ts";
+/** Server-sent events from a job's events. A client that reads slowly is waited for, one that does not read is cut. */
+import type { Followed } from "./follow.ts";
+import { isGap, isIdle } from "./follow.ts";
 
 export const sseHeaders = {
   "Content-Type": "text/event-stream",
@@ -9,25 +9,69 @@ export const sseHeaders = {
   "X-Accel-Buffering": "no",
 };
 
-/** A body that streams `events`. An error among them is told to `onError` and ends it; the client comes back for the rest. */
+export type SseOptions = {
+  /** Aborted when this process is about to stop: its readers are asked to come back, and the streams end. */
+  closing: AbortSignal;
+  /** How long a reader may leave a frame where it is. */
+  stallMs: number;
+  /** Told that a reader was slower than that: the connection is to be cut. Its client comes back for the rest. */
+  onStall: () => void;
+  /** Told why the events broke off; the stream ends, and its client comes back for the rest. */
+  onError: (error: unknown) => void;
+};
+
+/** A body that streams what `follow` yields until its signal, which is aborted when nobody reads any more. */
 export function sseStream(
-  events: AsyncGenerator<JobEvent | Gap | Idle>,
-  onError: (error: unknown) => void,
+  follow: (until: AbortSignal) => AsyncGenerator<Followed>,
+  { closing, stallMs, onStall, onError }: SseOptions,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  async function* frames(): AsyncGenerator<Uint8Array> {
+  const until = new AbortController();
+  const abort = () => until.abort();
+  let stall: NodeJS.Timeout | undefined;
+
+  async function* frames(): AsyncGenerator<string> {
+    closing.addEventListener("abort", abort);
+    if (closing.aborted) abort();
     try {
-      yield encoder.encode("retry: 2000\n\n");
-      for await (const event of events) yield encoder.encode(frame(event));
+      yield comeBack(1_000, 3_000);
+      for await (const event of follow(until.signal)) yield frame(event);
+      if (closing.aborted) yield `: this server stops\n${comeBack(100, 2_000)}`;
     } catch (error) {
       onError(error);
+    } finally {
+      closing.removeEventListener("abort", abort);
     }
   }
-  return ReadableStream.from(frames());
+
+  const source = frames();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        clearTimeout(stall);
+        const { done, value } = await source.next();
+        if (done) return controller.close();
+        controller.enqueue(encoder.encode(value));
+        stall = setTimeout(onStall, stallMs);
+      },
+      async cancel() {
+        clearTimeout(stall);
+        abort();
+        await source.return(undefined);
+      },
+    },
+    // Frames are made as they are taken.
+    { highWaterMark: 0 },
+  );
 }
 
-function frame(event: JobEvent | Gap | Idle): string {
-  if (event.type === "idle") return ": idle\n\n";
-  const id = event.type === "gap" ? event.to : event.id;
+/** When a client that was cut off shall come back: not all at once. */
+function comeBack(minMs: number, maxMs: number): string {
+  return `retry: ${Math.round(minMs + (maxMs - minMs) * Math.random())}\n\n`;
+}
+
+function frame(event: Followed): string {
+  if (isIdle(event)) return ": idle\n\n";
+  const id = isGap(event) ? event.to : event.id;
   return `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 }

@@ -30,6 +30,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     limits: testLimits,
     log: createLogger("test", "silent"),
     closing: closing.signal,
+    streamStallMs: 1_000,
     loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
     ...overrides,
   });

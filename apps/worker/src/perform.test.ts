@@ -1,4 +1,4 @@
-import type { JobEvent } from "@glimpse/contracts";
+import type { LogEvent } from "@glimpse/contracts";
 import { defaultTenant } from "@glimpse/contracts";
 import type { GenerateRequest, Piece } from "@glimpse/engine";
 import { EngineError } from "@glimpse/engine";
@@ -44,7 +44,7 @@ async function* endless(_: GenerateRequest, signal: AbortSignal): AsyncGenerator
 }
 
 const never = new AbortController().signal;
-const types = (log: JobEvent[]) => log.map((event) => event.type);
+const types = (log: LogEvent[]) => log.map((event) => event.type);
 const isRunning = (id: string) =>
   expect.poll(async () => (await open.ledger.readLog(id, 1)).length).toBeGreaterThan(0);
 

@@ -32,8 +32,15 @@ export const jobEvent = z
   .meta({ id: "JobEvent" });
 export type JobEvent = z.infer<typeof jobEvent>;
 
+/** An event as readers hand it on: kinds and fields of a later release are kept as they are. */
+export const logEvent = z.looseObject({
+  ...common,
+  type: z.string().regex(/^[a-z][a-z0-9_.]*$/, "not the name of an event"),
+});
+export type LogEvent = z.infer<typeof logEvent>;
+
 /** Whether this event ends its log. */
-export function endsLog(event: JobEvent): boolean {
+export function endsLog(event: { type: string }): boolean {
   return isTerminal(event.type);
 }
 

@@ -6,6 +6,7 @@ export type { Keys } from "./keys.ts";
 export { createLedger } from "./ledger.ts";
 export type { Attempt, Ledger, LogPiece, NewJob, Outcome, Submitted } from "./ledger.ts";
 export { openBlobs } from "./open-blobs.ts";
+export { parseEvent } from "./log.ts";
 export { createQueues, sweepPending } from "./queue.ts";
 export type { Queues } from "./queue.ts";
 export { connectRedis, isRedisUnavailable, untilReady } from "./redis.ts";

@@ -1,4 +1,4 @@
-import type { JobEvent } from "@glimpse/contracts";
+import type { LogEvent } from "@glimpse/contracts";
 import { defaultTenant } from "@glimpse/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Attempt } from "./ledger.ts";
@@ -32,7 +32,7 @@ async function start(id: string): Promise<Attempt> {
   return attempt;
 }
 
-const types = (log: JobEvent[]) => log.map((event) => event.type);
+const types = (log: LogEvent[]) => log.map((event) => event.type);
 const result = {
   output: { text: "A red circle.", reasoning: null, finish_reason: "stop" as const },
   usage: { prompt_tokens: 12, image_tokens: 4, completion_tokens: 5 },

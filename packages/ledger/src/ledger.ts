@@ -5,8 +5,8 @@
 import type {
   Job,
   JobError,
-  JobEvent,
   JobInput,
+  LogEvent,
   Metadata,
   Output,
   Priority,
@@ -14,12 +14,13 @@ import type {
   Usage,
   WorkerBeat,
 } from "@glimpse/contracts";
-import { jobEvent, jobInput, jobState, workerBeat } from "@glimpse/contracts";
+import { jobInput, jobState, workerBeat } from "@glimpse/contracts";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import type { Keys } from "./keys.ts";
 import { keyedJobId, newJobId, shardOf } from "./keys.ts";
+import { readLog } from "./log.ts";
 import { createList } from "./list.ts";
 import { parseRecord, recordFields } from "./record.ts";
 import { loadScripts } from "./scripts.ts";
@@ -96,7 +97,6 @@ const started = z.union([
   z.tuple([z.literal([0, -2, -3])]),
 ]);
 const refusals = { 0: null, [-2]: { refused: "suspect" }, [-3]: { refused: "crashed" } } as const;
-const streamEntries = z.array(z.tuple([z.string(), z.tuple([z.string(), z.string()])]));
 
 export type LedgerOptions = {
   shard: string;
@@ -181,13 +181,14 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return owner === tenant ? parseRecord(id, values) : null;
     },
 
-    /** The log's events with numbers above `after` (-1 for all), oldest first. */
-    async readLog(id: string, after: number): Promise<JobEvent[]> {
-      const from = after < 0 ? "-" : `(${after}-1`;
-      const entries = streamEntries.parse(
-        await redis.xrange(keys.log(id), from, "+", "COUNT", 1_000),
-      );
-      return entries.map(([, [, json]]) => jobEvent.parse(JSON.parse(json)));
+    /** Up to `limit` of the log's events with numbers above `after` (-1: from the first), oldest first. */
+    async readLog(id: string, after: number, limit = 1_000): Promise<LogEvent[]> {
+      return readLog(redis, keys.log(id), after, limit);
+    },
+
+    /** How many events the job's log has had, kept or not. 0: there is no such job. */
+    async logLength(id: string): Promise<number> {
+      return Number((await redis.hget(keys.job(id), "events")) ?? 0);
     },
 
     /**

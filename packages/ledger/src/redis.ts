@@ -7,11 +7,12 @@ import type { RedisOptions } from "ioredis";
 const retryStrategy = (times: number) => Math.min(times * 50, 1_000);
 
 const profiles = {
-  /** For those who must answer now: no queue of unsent commands, no retry, an error within a second. */
+  /** For those who must answer now: no queue of unsent commands, no retry, an error within a second; a silent dead socket is dropped. */
   failFast: {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 1,
     commandTimeout: 1_000,
+    socketTimeout: 5_000,
     connectTimeout: 2_000,
   },
   /** For megabytes on behalf of those who must answer now. */
@@ -19,6 +20,7 @@ const profiles = {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 1,
     commandTimeout: 10_000,
+    socketTimeout: 15_000,
     connectTimeout: 2_000,
   },
   /** For those who must get through: commands wait for Redis to return; a silent dead socket is noticed in 15 s. */

@@ -6,11 +6,17 @@ export type Listener = (message: string | null) => void;
 
 type Channel = { listeners: Set<Listener>; subscribed: Promise<unknown> };
 
+/** How often the connection is asked for a sign of life: one that only listens would never see that the other end is gone. */
+const pingEveryMs = 5_000;
+
+/** Channels in one command when all are subscribed again. */
+const portion = 1_000;
+
 export class Subscriber {
   readonly #redis: Redis;
   readonly #channels = new Map<string, Channel>();
 
-  /** Takes the connection for itself; made with `connectRedis`, which leaves subscribing again to us. */
+  /** Takes the connection for itself; made with `connectRedis`, which leaves subscribing again to us and drops a silent one. */
   constructor(redis: Redis) {
     this.#redis = redis;
     redis.on("message", (channel, message) => {
@@ -21,6 +27,10 @@ export class Subscriber {
       if (again) void this.#resubscribe();
       again = true;
     });
+    const pinging = setInterval(() => {
+      if (redis.status === "ready") redis.ping().catch(() => {});
+    }, pingEveryMs).unref();
+    redis.once("end", () => clearInterval(pinging));
   }
 
   /** Resolves once messages arrive; returns how to stop. Rejects when Redis cannot be reached. */
@@ -47,12 +57,19 @@ export class Subscriber {
   }
 
   async #resubscribe(): Promise<void> {
+    const redis = this.#redis;
     const names = [...this.#channels.keys()];
-    if (names.length === 0) return;
     try {
-      await this.#redis.subscribe(...names);
+      // All are sent before anything else can be, so that a channel left meanwhile is not subscribed after that.
+      const sent = [];
+      for (let i = 0; i < names.length; i += portion) {
+        sent.push(redis.subscribe(...names.slice(i, i + portion)));
+      }
+      await Promise.all(sent);
     } catch {
-      return; // lost again: the next "ready" repeats this
+      // Lost again, and the next "ready" repeats this; or only slow, and then it has to be lost.
+      if (redis.status === "ready") redis.disconnect(true);
+      return;
     }
     for (const name of names) {
       for (const listener of this.#channels.get(name)?.listeners ?? []) listener(null);
