@@ -31,6 +31,8 @@ export type Member = {
   ready(): Promise<unknown>;
   /** Ends the present process by the signal; resolves to its exit code once it is gone. Another one follows. */
   kill(signal: NodeJS.Signals): Promise<number | null>;
+  /** Resolves when the process that follows `previous` is ready. */
+  successor(previous: Running): Promise<void>;
 };
 
 export type Cluster = Awaited<ReturnType<typeof startCluster>>;
@@ -56,6 +58,7 @@ export async function startCluster({
   const redis = await startRedisServer();
   const prefix = `faults-${randomUUID()}`;
   const ended: Running[] = [];
+  const deaths = { api: 0, worker: 0 };
   let stopping = false;
 
   async function keep(kind: Kind): Promise<Member> {
@@ -78,10 +81,16 @@ export async function startCluster({
       running: launch(true),
       ready: () => member.running.logged("ready"),
       kill: (signal) => member.running.kill(signal),
+      async successor(previous) {
+        await previous.exited;
+        while (member.running === previous) await sleep(10);
+        await member.ready();
+      },
     };
     async function again(): Promise<void> {
       await member.running.exited;
       ended.push(member.running);
+      deaths[kind]++;
       await sleep(restartAfterMs);
       if (stopping) return;
       member.running = launch(false);
@@ -120,6 +129,8 @@ export async function startCluster({
     workers: of("worker"),
     members,
     logs,
+    /** How many processes of each kind have ended so far, however they did. */
+    deaths: () => ({ ...deaths }),
     /** Where clients reach the APIs, through lines that can be broken. */
     urls: of("api").map(({ door }) => `http://127.0.0.1:${door?.port}`),
     /** What the workers said of their jobs. */

@@ -1,32 +1,114 @@
 /**
- * Nothing lost, nothing twice, nothing stuck: many jobs while everything breaks by chance. Exits with 1 when a promise was broken.
- * Usage: pnpm test:faults [--jobs 10000] [--seed N] [--json]
+ * Nothing lost, nothing twice, nothing stuck: the system while everything breaks. Exits with 1 when a promise was broken.
+ * Usage: pnpm test:faults [storm] [--jobs 10000] [--seed N] [--json]    everything by chance, under many jobs
+ *        pnpm test:faults restart [--times 32]                          workers killed at named places: how long until their jobs run again
+ *        pnpm test:faults poison                                        jobs that crash their process among jobs that do not
+ *        pnpm test:faults drain [--times 50]                            workers asked to stop
+ *        pnpm test:faults cut                                           Redis, or the way to it, in each way it can fail
+ *        pnpm test:faults retry [--jobs 1000]                           answers lost on their way to clients that try again
  */
 import { parseArgs } from "node:util";
+import type { Findings } from "./checker.ts";
+import { cut, cuts } from "./cut.ts";
+import { drain } from "./drain.ts";
+import { poison } from "./poison.ts";
+import { places, restart } from "./restart.ts";
+import { retry } from "./retry.ts";
 import { storm } from "./storm.ts";
 
-const { values: args } = parseArgs({
+const { values: args, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    jobs: { type: "string", default: "10000" },
+    jobs: { type: "string" },
+    times: { type: "string" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     json: { type: "boolean", default: false },
   },
 });
 const seed = Number(args.seed);
-const result = await storm({ jobs: Number(args.jobs), seed });
-const { attempted, acknowledged, recovered, faults, refusals, seconds, ...wrong } = result;
-const counts = Object.fromEntries(
-  Object.entries(wrong).map(([kind, found]) => [kind, found.length]),
-);
-if (!args.json) {
-  console.log(`${attempted} jobs in ${seconds} s, seed ${seed}`);
-  console.table(faults);
-  console.log("refused and tried again, by status:", refusals);
-  for (const [kind, found] of Object.entries(wrong))
-    for (const what of found.slice(0, 10)) console.log(`${kind}: ${what}`);
+const jobs = (fallback: number) => Number(args.jobs ?? fallback);
+const times = (fallback: number) => Number(args.times ?? fallback);
+
+/** For people; the last line is for programs and printed always. */
+const tell = (...words: unknown[]) => {
+  if (!args.json) console.log(...words);
+};
+function conclude(line: object, isRight: boolean): void {
+  console.log(JSON.stringify({ ...line, seed }));
+  if (!isRight) process.exitCode = 1;
 }
-const { lost, duplicated, stuck, gaps, unexpected } = counts;
-console.log(
-  JSON.stringify({ acknowledged, lost, duplicated, stuck, gaps, unexpected, recovered, seed }),
-);
-if (Object.values(counts).some((found) => found !== 0)) process.exitCode = 1;
+
+const kinds = ["lost", "duplicated", "stuck", "gaps", "unexpected"] as const;
+const isClean = (findings: Findings) => kinds.every((kind) => findings[kind].length === 0);
+
+/** How many of each kind of wrong; the first of each are told in words. */
+function countWrongs(findings: Findings): Record<(typeof kinds)[number], number> {
+  for (const kind of kinds)
+    for (const what of findings[kind].slice(0, 10)) tell(`${kind}: ${what}`);
+  return Object.fromEntries(kinds.map((kind) => [kind, findings[kind].length])) as never;
+}
+
+const shows: Record<string, () => Promise<void>> = {
+  async storm() {
+    const { faults, refusals, seconds, ...findings } = await storm({ jobs: jobs(10_000), seed });
+    tell(`${findings.attempted} jobs in ${seconds} s, seed ${seed}`, faults);
+    tell("refused and tried again, by status:", refusals);
+    const { acknowledged, recovered } = findings;
+    conclude({ acknowledged, ...countWrongs(findings), recovered, seconds }, isClean(findings));
+  },
+
+  async restart() {
+    const each = Math.ceil(times(32) / places.length);
+    const results = await Promise.all(places.map((place) => restart(place, each, seed)));
+    const all = results.flatMap(({ restartMs }) => restartMs).toSorted((a, b) => a - b);
+    for (const { place, restartMs } of results) tell(`${place}: ${restartMs.join(" ")} ms`);
+    const wrongs = results.map(({ findings }) => countWrongs(findings));
+    const p50 = all[Math.floor(all.length / 2)];
+    const max = all.at(-1) ?? Number.NaN;
+    const isRight = max <= 6_000 && results.every(({ findings }) => isClean(findings));
+    conclude(
+      { kills: each * places.length, n: all.length, p50_ms: p50, max_ms: max, wrongs },
+      isRight,
+    );
+  },
+
+  async poison() {
+    for (const signal of ["SIGSEGV", "SIGABRT"] as const) {
+      const { findings, ...result } = await poison({ innocents: 40, poisons: 3 }, signal, seed);
+      const isRight = result.innocentsFailed === 0 && Math.max(...result.runsOfPoison) <= 3;
+      conclude({ signal, ...result, ...countWrongs(findings) }, isRight && isClean(findings));
+    }
+  },
+
+  async drain() {
+    const graceMs = 1_000;
+    const { findings, ...result } = await drain(times(50), graceMs, seed);
+    const { exits, stalled, slowestMs } = result;
+    const isRight = exits.length === 0 && stalled === 0 && slowestMs < graceMs + 2_000;
+    conclude({ graceMs, ...result, ...countWrongs(findings) }, isRight && isClean(findings));
+  },
+
+  async cut() {
+    const results: Record<string, Awaited<ReturnType<typeof cut>>> = {};
+    for (const name of Object.keys(cuts)) results[name] = await cut(name, 5_000);
+    if (!args.json) console.table(results, ["slowestMs", "wellAfterMs"]);
+    const all = Object.values(results);
+    for (const what of all.flatMap(({ wrong }) => wrong).slice(0, 10)) tell(what);
+    const slowest_ms = Math.max(...all.map(({ slowestMs }) => slowestMs));
+    const well_after_ms = Math.max(...all.map(({ wellAfterMs }) => wellAfterMs));
+    const wrong = all.flatMap((result) => result.wrong).length;
+    const isRight = slowest_ms <= 1_500 && well_after_ms <= 20_000 && wrong === 0;
+    conclude({ slowest_ms, well_after_ms, wrong }, isRight);
+  },
+
+  async retry() {
+    const { findings, ...result } = await retry(jobs(1_000), seed);
+    const isRight = result.jobs === result.keys && result.repliesLost === result.keys;
+    conclude({ ...result, ...countWrongs(findings) }, isRight && isClean(findings));
+  },
+};
+
+const [name = "storm"] = positionals;
+const show = shows[name];
+if (show === undefined) throw new Error(`${name} is none of ${Object.keys(shows).join(", ")}`);
+await show();

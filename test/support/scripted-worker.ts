@@ -3,6 +3,7 @@
  * take exactly so long, or bring its process down. Everything but the engine is the real thing.
  *   "count 50 every 20"   yields "0 ", "1 ", ... "49 ", 20 ms apart
  *   "crash"               kills the process
+ *   "crash SIGSEGV"       kills it the way a native fault does
  */
 import type { GenerateRequest, Piece } from "@glimpse/engine";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
@@ -21,7 +22,8 @@ async function* generate(
     typeof content === "string"
       ? content
       : content.map((part) => (part.type === "text" ? part.text : "")).join("");
-  if (prompt === "crash") process.kill(process.pid, "SIGKILL");
+  const [, crash] = /^crash ?(SIG[A-Z]+)?$/.exec(prompt) ?? [];
+  if (prompt.startsWith("crash")) process.kill(process.pid, crash ?? "SIGKILL");
   const [, words = "0", everyMs = "0"] = /^count (\d+) every (\d+)$/.exec(prompt) ?? [];
   for (let i = 0; i < Number(words); i++) {
     yield { type: "delta", text: `${i} ` };
