@@ -12,26 +12,55 @@ export type AcceptDeps = {
   log: Logger;
 };
 
-/** The returned function resolves to the job's id once the job cannot be lost any more. Throws ApiErrors. */
+/** `chosenId`: the id that the request has chosen for its job, or null for a new one. */
+export type Submission = {
+  bytes: Uint8Array<ArrayBuffer>;
+  contentType: string;
+  tenant: string;
+  chosenId: string | null;
+};
+
+/** `isNew` is false when the same request had been accepted before. */
+export type Accepted = { id: string; isNew: boolean };
+
+/** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
 export function createAccept({ ledger, queues, takeIn, served, log }: AcceptDeps) {
-  return async function accept(
-    bytes: Uint8Array<ArrayBuffer>,
-    contentType: string,
-    tenant: string,
-  ): Promise<string> {
-    const { model, input, metadata } = await takeIn(bytes, contentType);
+  return async function accept({
+    bytes,
+    contentType,
+    tenant,
+    chosenId,
+  }: Submission): Promise<Accepted> {
+    const choice = chosenId === null ? null : { id: chosenId, tenant };
+    const taken = await takeIn(bytes, contentType, choice);
+    if (taken === "known") return { id: chosenId ?? "", isNew: false };
+    const { model, input, metadata, fingerprint } = taken;
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
-    const { id, outcome } = await ledger.submit({ tenant, ...served, input, metadata });
-    if (outcome !== "created") return id;
+    const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
+    const job = { tenant, ...served, input, metadata, ...(chosen && { chosen }) };
+    const { id, outcome, place } = await ledger.submit(job);
+    if (outcome === "conflict") {
+      throw new ApiError(
+        "idempotency_conflict",
+        "Another request has used this id or idempotency key.",
+      );
+    }
+    if (outcome === "deleted") {
+      throw new ApiError("job_deleted", "This request was accepted before and its job deleted.");
+    }
+    if (outcome === "created") await enqueue(id, place);
+    return { id, isNew: outcome !== "existing" };
+  };
+
+  async function enqueue(id: string, place: number): Promise<void> {
     try {
-      await queues.enqueue({ id, version: served.version });
+      await queues.enqueue({ id, version: served.version }, place);
       await ledger.clearPending(id);
     } catch (error) {
       // The record is safe and marked as pending: the sweep enqueues it.
       log.warn({ error, job: id }, "recorded but not enqueued");
     }
-    return id;
-  };
+  }
 }

@@ -44,7 +44,7 @@ async function refusal(response: Response) {
 /** What a worker would take up, and the pictures' bytes. */
 async function inputOf(id: string) {
   const attempt = await open.ledger.start(id);
-  if (attempt === null || "ended" in attempt) throw new Error("not started");
+  if (attempt === null || !("attempt" in attempt)) throw new Error("not started");
   return attempt.input;
 }
 
@@ -362,7 +362,7 @@ describe("reading", () => {
 
   async function finishSoon(id: string, afterMs: number): Promise<void> {
     const attempt = await open.ledger.start(id);
-    if (attempt === null || "ended" in attempt) throw new Error("not started");
+    if (attempt === null || !("attempt" in attempt)) throw new Error("not started");
     await open.ledger.append(attempt, [{ type: "delta", text: "A circle." }]);
     setTimeout(
       () => void open.ledger.finish(attempt, { state: "succeeded", output, usage }),

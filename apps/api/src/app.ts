@@ -20,7 +20,9 @@ import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
 import type { FollowDeps } from "./follow.ts";
 import { follow, waitForEnd } from "./follow.ts";
+import { readChosenId, readIdempotencyKey } from "./idempotency.ts";
 import { listModels, readReadiness } from "./health.ts";
+import { listJobs } from "./list-jobs.ts";
 import { openApiDocument } from "./openapi.ts";
 import { sseHeaders, sseStream } from "./sse.ts";
 import { tenantOf } from "./tenant.ts";
@@ -70,12 +72,21 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   });
 
   app.post("/v1/jobs", async (c) => {
-    return accepted(c, await existing(c, await submit(c)));
+    return accepted(c, await existing(c, await submit(c, keyedId(c))));
+  });
+
+  app.put("/v1/jobs/:id", async (c) => {
+    const id = readChosenId(c.req.param("id"), ledger.shard);
+    return accepted(c, await existing(c, await submit(c, id)));
+  });
+
+  app.get("/v1/jobs", async (c) => {
+    return c.json(await listJobs(ledger, tenantOf(c), c.req.queries()));
   });
 
   app.post("/v1/infer", async (c) => {
     const waitMs = readWaitMs(c, 30);
-    const id = await submit(c);
+    const id = await submit(c, keyedId(c));
     const job = await waitForEnd(deps, id, tenantOf(c), waitMs, untilGone(c));
     if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
     return isTerminal(job.state) ? c.json(job) : accepted(c, job);
@@ -121,6 +132,14 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     return c.json(job);
   });
 
+  app.delete("/v1/jobs/:id", async (c) => {
+    const outcome = await ledger.delete(readJobId(c), tenantOf(c));
+    if (outcome === "none") throw noSuchJob();
+    if (outcome === "not ended")
+      throw new ApiError("job_not_ended", "The job has not ended. Cancel it, then delete it.");
+    return c.body(null, 204);
+  });
+
   app.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
   app.get("/healthz", (c) => c.json({ status: "ok", event_loop_delay_ms: deps.loopDelay() }));
   app.get("/ready", async (c) => {
@@ -138,9 +157,21 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   }
   app.get("*", serveStatic({ root: publicFolder }));
 
-  async function submit(c: Context<AppEnv>): Promise<string> {
-    const bytes = await readBody(c.req.raw, limits.bodyBytes);
-    return accept(bytes, c.req.header("Content-Type") ?? "", tenantOf(c));
+  /** The job's id. `chosenId` is the one that the request wants for it, if it does. */
+  async function submit(c: Context<AppEnv>, chosenId: string | null): Promise<string> {
+    const { id, isNew } = await accept({
+      bytes: await readBody(c.req.raw, limits.bodyBytes),
+      contentType: c.req.header("Content-Type") ?? "",
+      tenant: tenantOf(c),
+      chosenId,
+    });
+    if (!isNew) c.header("Idempotent-Replayed", "true");
+    return id;
+  }
+
+  function keyedId(c: Context<AppEnv>): string | null {
+    const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
+    return key === null ? null : ledger.keyedId(tenantOf(c), `${c.req.method} ${c.req.path}`, key);
   }
 
   async function existing(c: Context<AppEnv>, id: string): Promise<Job> {

@@ -12,6 +12,8 @@ const environment = sharedEnvironment.extend({
   MAX_IMAGE_BYTES: count(20 * 1024 * 1024),
   MAX_IMAGES: count(16),
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
+  /** How long an answer is given to identical deterministic jobs; 0 switches that off, and joining those in flight with it. */
+  RESULT_CACHE_S: z.coerce.number().int().min(0).default(300),
   DRAIN_MS: count(10_000),
   /** How long a reader of events may read nothing before its connection is cut. */
   STREAM_STALL_MS: count(30_000),
@@ -44,6 +46,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     shard: parsed.SHARD,
     served: servedModel(parsed),
     retentionS: parsed.RETENTION_S,
+    resultCacheS: parsed.RESULT_CACHE_S,
     blobs: parsed.BLOBS,
     maxBlobBytes: parsed.MAX_BLOB_BYTES,
     logLevel: parsed.LOG_LEVEL,

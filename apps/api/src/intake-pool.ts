@@ -24,14 +24,17 @@ export function createIntakePool(
     atomics: "disabled",
   });
   return {
-    async takeIn(bytes, contentType) {
+    async takeIn(bytes, contentType, choice) {
       if (
         bytes.length <= smallBytes &&
         !Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("https:")
       ) {
-        return inPlace(bytes, contentType);
+        return inPlace(bytes, contentType, choice);
       }
-      const reply = await pool.run({ bytes, contentType }, { transferList: [bytes.buffer] });
+      const reply = await pool.run(
+        { bytes, contentType, choice },
+        { transferList: [bytes.buffer] },
+      );
       if (!reply.ok) throw new ApiError(reply.code, reply.message, reply.param);
       return reply.taken;
     },

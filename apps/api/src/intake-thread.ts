@@ -1,34 +1,44 @@
 /** The thread that takes in big bodies. Errors lose their class between threads, so refusals go back as values. */
 import { workerData } from "node:worker_threads";
 import type { ErrorCode } from "@glimpse/contracts";
-import { connectRedis, createKeys, openBlobs, untilReady } from "@glimpse/ledger";
+import { connectRedis, createKeys, createLedger, openBlobs, untilReady } from "@glimpse/ledger";
 import type { Config } from "./config.ts";
 import { refusalOf } from "./errors.ts";
 import { createFetchImage } from "./fetch-image.ts";
-import type { TakenIn } from "./intake.ts";
+import type { Choice, TakenIn } from "./intake.ts";
 import { createIntake } from "./intake.ts";
 
-export type IntakeTask = { bytes: Uint8Array<ArrayBuffer>; contentType: string };
+export type IntakeTask = {
+  bytes: Uint8Array<ArrayBuffer>;
+  contentType: string;
+  choice: Choice | null;
+};
 export type IntakeReply =
-  | { ok: true; taken: TakenIn }
+  | { ok: true; taken: TakenIn | "known" }
   | { ok: false; code: ErrorCode; message: string; param: string | null };
 
 const config = workerData as Config;
 const { redisUrl, keyPrefix, shard, retentionS, limits, maxBlobBytes: budgetBytes } = config;
 const redis = connectRedis(redisUrl, "failFast", () => {});
 const bulk = connectRedis(redisUrl, "bulk", () => {});
-const blobs = await openBlobs(config.blobs, { redis, bulk }, createKeys(keyPrefix), {
+const keys = createKeys(keyPrefix);
+const ledger = createLedger(redis, keys, { shard, retentionS });
+const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
   shard,
   retentionS,
   budgetBytes,
 });
 const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
-const takeIn = createIntake({ limits, blobs, fetchImage });
+const takeIn = createIntake({ limits, blobs, ledger, fetchImage });
 await Promise.all([untilReady(redis, 1_000), untilReady(bulk, 1_000)]);
 
-export default async function takeInTask({ bytes, contentType }: IntakeTask): Promise<IntakeReply> {
+export default async function takeInTask({
+  bytes,
+  contentType,
+  choice,
+}: IntakeTask): Promise<IntakeReply> {
   try {
-    return { ok: true, taken: await takeIn(bytes, contentType) };
+    return { ok: true, taken: await takeIn(bytes, contentType, choice) };
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal === null) throw error;

@@ -2,34 +2,54 @@
  * From a body's bytes to a submission whose pictures are kept: parsed, checked, fetched and stored.
  * All that handles megabytes is behind this interface, so that it can be done in a thread.
  */
-import type { InputPart, JobInput, Metadata } from "@glimpse/contracts";
-import type { Blobs } from "@glimpse/ledger";
+import type { InputPart, JobInput } from "@glimpse/contracts";
+import type { Blobs, Ledger } from "@glimpse/ledger";
+import { fingerprint } from "@glimpse/ledger";
 import type { Limits } from "./config.ts";
 import type { FetchImage } from "./fetch-image.ts";
-import type { BodyPart } from "./parse-body.ts";
+import type { BodyPart, ParsedBody } from "./parse-body.ts";
 import { parseBody } from "./parse-body.ts";
 
-export type TakenIn = { model: string | null; input: JobInput; metadata: Metadata };
+/** The id that the request has chosen for its job. */
+export type Choice = { id: string; tenant: string };
 
-/** Throws ApiErrors, and Redis's errors. The bytes may be gone afterwards. */
-export type Intake = (bytes: Uint8Array<ArrayBuffer>, contentType: string) => Promise<TakenIn>;
+/** `fingerprint` is what another body with the same id must have; null when no id was chosen. */
+export type TakenIn = Omit<ParsedBody, "messages" | "options"> & {
+  input: JobInput;
+  fingerprint: string | null;
+};
+
+/**
+ * "known": the tenant has sent this body with this id before, and its pictures are not looked at again.
+ * Throws ApiErrors, and the errors of Redis and blobs. The bytes may be gone afterwards.
+ */
+export type Intake = (
+  bytes: Uint8Array<ArrayBuffer>,
+  contentType: string,
+  choice: Choice | null,
+) => Promise<TakenIn | "known">;
 
 export function createIntake(deps: {
   limits: Limits;
   blobs: Blobs;
+  ledger: Pick<Ledger, "isSubmitted">;
   fetchImage: FetchImage;
 }): Intake {
-  const { limits, blobs, fetchImage } = deps;
+  const { limits, blobs, ledger, fetchImage } = deps;
 
-  return async function takeIn(bytes, contentType) {
-    const { model, messages, options, metadata } = await parseBody(bytes, contentType, limits);
+  return async function takeIn(bytes, contentType, choice) {
+    const body = await parseBody(bytes, contentType, limits);
+    const print = choice && fingerprintOf(body);
+    if (choice && print && (await ledger.isSubmitted({ ...choice, fingerprint: print })))
+      return "known";
+    const { messages, options, ...rest } = body;
     const stored = await Promise.all(
       messages.map(async ({ role, content }) => {
         if (typeof content === "string") return { role, content };
         return { role, content: await Promise.all(content.map(store)) };
       }),
     );
-    return { model, input: { messages: stored, options }, metadata };
+    return { ...rest, input: { messages: stored, options }, fingerprint: print };
   };
 
   async function store(part: BodyPart): Promise<InputPart> {
@@ -40,4 +60,17 @@ export function createIntake(deps: {
     await blobs.put(digest, bytes);
     return { type: "image", digest };
   }
+}
+
+/** A picture behind a URL counts by its URL: the same request stays the same whatever is there by now. */
+function fingerprintOf({ messages, ...rest }: ParsedBody): string {
+  const named = messages.map(({ role, content }) => {
+    if (typeof content === "string") return { role, content };
+    const parts = content.map((part) => {
+      if (part.type === "text") return part;
+      return "url" in part.picture ? { url: part.picture.url } : { digest: part.picture.digest };
+    });
+    return { role, content: parts };
+  });
+  return fingerprint({ ...rest, messages: named });
 }

@@ -28,7 +28,7 @@ const redis = connect("failFast");
 const bulk = connect("bulk");
 const listening = connect("failFast");
 const keys = createKeys(config.keyPrefix);
-const ledger = createLedger(redis, keys, { shard, retentionS });
+const ledger = createLedger(redis, keys, { shard, retentionS, resultCacheS: config.resultCacheS });
 const queues = createQueues(redis, keys, { timeoutMs: 1_000 });
 const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
   shard,
@@ -36,7 +36,7 @@ const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
   budgetBytes: config.maxBlobBytes,
 });
 const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
-const intake = createIntakePool(config, createIntake({ limits, blobs, fetchImage }));
+const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, fetchImage }));
 const loopDelay = watchLoopDelay();
 const closing = new AbortController();
 

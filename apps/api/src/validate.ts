@@ -43,6 +43,10 @@ function complaint(issue: Issue): string {
       return `must ${verb(issue.origin)} ${issue.inclusive ? "at most" : "less than"} ${issue.maximum}${unit(issue.origin)}`;
     case "invalid_value":
       return `must be one of ${issue.values.join(", ")}`;
+    case "invalid_format":
+      return issue.format === "datetime"
+        ? "must be a time such as 2026-01-31T12:00:00Z"
+        : "is not valid";
     case "custom":
       return issue.message;
     default:

@@ -7,6 +7,7 @@ import { openBlobs } from "./open-blobs.ts";
 import { createQueues } from "./queue.ts";
 import { connectRedis } from "./redis.ts";
 import { Subscriber } from "./subscriber.ts";
+import { createUpkeep } from "./upkeep.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -31,7 +32,8 @@ export async function openTestLedger() {
     keys,
     redis,
     queues,
-    ledger: createLedger(redis, keys, { shard: "0", retentionS: 3_600 }),
+    ledger: createLedger(redis, keys, { shard: "0", retentionS: 3_600, resultCacheS: 300 }),
+    upkeep: createUpkeep(redis, keys, { shard: "0", retentionS: 3_600 }),
     blobs: await openBlobs({ kind: "redis" }, { redis, bulk: redis }, keys, {
       shard: "0",
       retentionS: 3_600,
