@@ -40,6 +40,7 @@ const arrows: Record<string, (keyof typeof homes)[]> = {
   "packages/telemetry": [],
   "packages/converter": ["@glimpse/engine"],
   "apps/api": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/telemetry"],
+  "apps/courier": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/telemetry"],
   "apps/worker": [
     "@glimpse/contracts",
     "@glimpse/converter",
@@ -50,7 +51,7 @@ const arrows: Record<string, (keyof typeof homes)[]> = {
 };
 
 const intoApps = {
-  regex: "(^|/)apps/|^@glimpse/(api|worker)(/|$)",
+  regex: "(^|/)apps/|^@glimpse/(api|courier|worker)(/|$)",
   message: "Nobody imports from apps: move what is shared into a package, or start the process.",
 };
 

@@ -1,4 +1,4 @@
-// npm start: Redis, the API and a worker on this machine, one question answered, and a clean end.
+// npm start: Redis, the API, a courier and a worker on this machine, one question answered, and a clean end.
 import { mkdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -88,9 +88,9 @@ async function start(settings: Settings): Promise<void> {
     MODEL_DIR: modelDir,
     DATA_DIR: dataDir,
   };
-  for (const name of ["api", "worker"]) {
+  for (const name of ["api", "courier", "worker"]) {
     const args = ["--import", join(root, "scripts/orphan.mjs"), `apps/${name}/src/main.ts`];
-    // Both end by themselves within their own, shorter limits.
+    // They end by themselves within their own, shorter limits.
     run({ name, command: process.execPath, args, cwd: root, env, drainMs: 30_000 });
   }
   await step("API, worker and model", (note) => untilReady(url, note));

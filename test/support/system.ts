@@ -1,4 +1,4 @@
-/** An API and a worker as processes of their own, over a given Redis and under a prefix of their own. */
+/** An API, a worker and a courier as processes of their own, over a given Redis and under a prefix of their own. */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ type Options = {
   env?: Record<string, string>;
 };
 
-/** Starts one API and one worker, and waits until both are ready. */
+/** Starts one of each, and waits until all are ready. */
 export async function startSystem({ redisUrl, engine, env = {} }: Options) {
   const prefix = `test-${randomUUID()}`;
   const dataDir = await mkdtemp(join(tmpdir(), "glimpse-system-"));
@@ -51,13 +51,15 @@ export async function startSystem({ redisUrl, engine, env = {} }: Options) {
 
   const startWorker = (more: Record<string, string> = {}) => start(workerFiles[engine], more);
 
+  const startCourier = () => start(join(root, "apps/courier/src/main.ts"), {});
+
   async function stop(): Promise<void> {
     await Promise.all(started.map((process) => process.kill("SIGKILL")));
     await rm(dataDir, { recursive: true, force: true });
   }
 
-  const both = Promise.all([startApi(), startWorker()]);
-  const [{ api, url }, worker] = await both.catch(async (error: unknown) => {
+  const all = Promise.all([startApi(), startWorker(), startCourier()]);
+  const [{ api, url }, worker, courier] = await all.catch(async (error: unknown) => {
     await stop();
     throw error;
   });
@@ -66,8 +68,10 @@ export async function startSystem({ redisUrl, engine, env = {} }: Options) {
     url,
     api,
     worker,
+    courier,
     startApi,
     startWorker,
+    startCourier,
     /** Ends every process that was started. */
     stop,
   };

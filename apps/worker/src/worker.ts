@@ -1,30 +1,37 @@
 /** The worker put together: takes jobs from the queue, performs them, says that it is alive, and ends in order. */
-import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { jobErrorOf, queuePayload } from "@glimpse/contracts";
+import { jobErrorOf, jobKind, queuePayload } from "@glimpse/contracts";
 import {
+  BlobError,
   connectRedis,
   createKeys,
   createLedger,
-  createQueues,
-  createRedisBlobs,
   isRedisUnavailable,
+  openBlobs,
   Subscriber,
-  sweepPending,
 } from "@glimpse/ledger";
 import type { Logger, LoopDelay } from "@glimpse/telemetry";
 import type { Job } from "bullmq";
-import { UnrecoverableError, WaitingError } from "bullmq";
+import { DelayedError, UnrecoverableError, WaitingError } from "bullmq";
 import type { Config } from "./config.ts";
-import type { Generator } from "./perform.ts";
+import type { Leave } from "./gate.ts";
+import { Gate } from "./gate.ts";
+import type { Generator, Performed } from "./perform.ts";
 import { createPerform } from "./perform.ts";
 import { Pump } from "./pump.ts";
+import { putBack } from "./release.ts";
 
 const beatEveryMs = 2_000;
-const sweepEveryMs = 1_000;
 
-/** A job may bring down this many workers and be tried once more. */
-const maxStalledCount = 2;
+/**
+ * BullMQ's own count of lost workers, of the innocent as well; whose fault it was the ledger knows better. This is for a job
+ * that brings workers down before the ledger hears of it.
+ */
+const maxStalledCount = 20;
+
+/** When to look again at a job that only a later release can read, and at one that could not be stored. */
+const parkMs = 15_000;
+const putOffMs = 1_000;
 
 export type WorkerDeps = {
   config: Config;
@@ -36,7 +43,7 @@ export type WorkerDeps = {
 /** Starts to take jobs. `stop` waits for those that run, hands back what the grace does not suffice for, and closes all it opened. */
 export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps) {
   const { shard, retentionS, served, slots } = config;
-  const id = randomUUID();
+  const id = config.workerId;
   const connect = () =>
     connectRedis(config.redisUrl, "patient", (error) =>
       log.warn({ error }, "redis connection lost"),
@@ -46,8 +53,11 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
   const listening = connect();
   const keys = createKeys(config.keyPrefix);
   const ledger = createLedger(redis, keys, { shard, retentionS });
-  const queues = createQueues(redis, keys, { timeoutMs: 10_000 });
-  const blobs = createRedisBlobs(redis, bulk, keys, { shard, ttlS: retentionS });
+  const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
+    shard,
+    retentionS,
+    budgetBytes: config.maxBlobBytes,
+  });
   const subscriber = new Subscriber(listening);
   const perform = createPerform({
     engine,
@@ -58,14 +68,17 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
     log,
     pieceIntervalMs: 30,
   });
+  const gate = new Gate();
   const drain = new AbortController();
   const stopping = new AbortController();
+  let ended = 0;
 
   const pump = new Pump(served.version, processJob, {
     connection: redis,
     prefix: keys.queue(shard),
     name: id,
     concurrency: slots,
+    mayTake: () => !gate.isClosed,
     // A killed worker's job is taken up when its lock has run out and somebody has looked: within 6 s together.
     lockDuration: 5_000,
     stalledInterval: 1_000,
@@ -86,15 +99,50 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
       await fail(job, jobErrorOf("internal_error", "The job's entry in the queue cannot be read."));
       throw new UnrecoverableError("unreadable payload");
     }
+    if ((payload.data.kind ?? jobKind) !== jobKind) {
+      log.warn({ job: job.id, kind: payload.data.kind }, "parked for a later release");
+      return putOff(job, token, parkMs);
+    }
+    let performed: Performed;
     try {
-      if ((await perform(payload.data.id, drain.signal)) === "done") return;
+      performed = await performInTurn(payload.data.id);
     } catch (error) {
+      if (isRedisUnavailable(error) || error instanceof BlobError)
+        return putOff(job, token, putOffMs);
       const isLastTry = job.attemptsMade + 1 >= (job.opts.attempts ?? 1);
       if (isLastTry) await fail(job, jobErrorOf("internal_error", "The job could not be run."));
       throw error;
     }
-    await job.moveToWait(token);
+    if (performed === "done") return void ended++;
+    if (typeof performed === "object") await job.changePriority({ priority: performed.postponed });
+    await putBack(payload.data.id, token ?? "", { redis, queue: pump });
     throw new WaitingError();
+  }
+
+  /** In company if it may, else alone, when all others are done. */
+  async function performInTurn(job: string): Promise<Performed> {
+    const inCompany = await performInside(job, false, await gate.enter(drain.signal));
+    if (inCompany !== "suspect") return inCompany;
+    return performInside(job, true, await gate.enterAlone(drain.signal));
+  }
+
+  async function performInside(
+    job: string,
+    alone: boolean,
+    leave: Leave | null,
+  ): Promise<Performed> {
+    if (leave === null) return "handed back";
+    try {
+      return await perform(job, alone, drain.signal);
+    } finally {
+      leave();
+    }
+  }
+
+  /** Takes the job out of the way for a while, no try spent. */
+  async function putOff(job: Job, token: string | undefined, ms: number): Promise<never> {
+    await job.moveToDelayed(Date.now() + ms * (1 + Math.random()), token);
+    throw new DelayedError();
   }
 
   async function fail(job: Job, error: ReturnType<typeof jobErrorOf>): Promise<void> {
@@ -118,10 +166,6 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
   const running = pump.run();
   running.catch((error: unknown) => log.fatal({ error }, "the pump broke"));
   const beating = every(beatEveryMs, beat);
-  const sweeping = every(sweepEveryMs, async () => {
-    const enqueued = await sweepPending(ledger, queues);
-    if (enqueued > 0) log.warn({ enqueued }, "swept pending jobs into the queue");
-  });
 
   async function every(ms: number, task: () => Promise<void>): Promise<void> {
     while (!stopping.signal.aborted) {
@@ -132,16 +176,17 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
 
   return {
     id,
+    /** Jobs that run, and those that have come to an end here. */
+    report: () => ({ running: pump.inFlight, ended }),
     /** Resolves when everything is closed. `now` skips the grace. */
     async stop(): Promise<void> {
       stopping.abort();
       const grace = setTimeout(() => drain.abort(), config.graceMs);
       const closed = pump.close();
-      await Promise.all([beating, sweeping]);
+      await beating;
       await ledger.retire(id);
       await closed;
       clearTimeout(grace);
-      await queues.close();
       for (const connection of [redis, bulk, listening]) connection.disconnect();
     },
     /** Ends the grace: running jobs are handed back now. */

@@ -19,6 +19,13 @@ export function shardOf(id: string): string {
   return id.split("_")[1] ?? "";
 }
 
+/** The keys that every script begins with which can start or end a job, in the order of _end.lua. */
+export function keysOfEnd(keys: Keys, id: string): string[] {
+  const shard = shardOf(id);
+  const ofJob = [keys.job(id), keys.log(id), keys.pending(shard), keys.followers(id)];
+  return [...ofJob, keys.deadlines(shard), keys.active(shard), keys.fair(shard), keys.outbox(shard)];
+}
+
 /** Names of keys and channels under `prefix`. */
 export function createKeys(prefix: string) {
   const of = (shard: string, name: string) => `${prefix}:{${shard}}:${name}`;

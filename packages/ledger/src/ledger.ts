@@ -16,10 +16,11 @@ import type {
 } from "@glimpse/contracts";
 import { jobInput, jobState, workerBeat } from "@glimpse/contracts";
 import type { Redis } from "ioredis";
+import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import type { Keys } from "./keys.ts";
-import { keyedJobId, newJobId, shardOf } from "./keys.ts";
+import { keyedJobId, keysOfEnd, newJobId, shardOf } from "./keys.ts";
 import { readLog } from "./log.ts";
 import { createList } from "./list.ts";
 import { parseRecord, recordFields } from "./record.ts";
@@ -77,7 +78,7 @@ export type Attempt = {
 export type Start =
   | Attempt
   | { ended: string }
-  | { refused: "suspect" | "crashed" }
+  | { refused: "suspect" | "crashed" | "unreadable" }
   | { postponed: number }
   | null;
 
@@ -91,11 +92,19 @@ export type Outcome = {
 export type Ledger = ReturnType<typeof createLedger>;
 
 const started = z.union([
-  z.tuple([z.int().positive(), z.int(), z.string(), z.int()]),
+  z.tuple([z.int().positive(), z.int(), z.string().nullable(), z.int()]),
   z.tuple([z.literal(-1), z.int().positive()]),
   z.tuple([z.literal(0), jobState]),
   z.tuple([z.literal([0, -2, -3])]),
 ]);
+function readInput(json: string | null): JobInput | null {
+  try {
+    return jobInput.parse(JSON.parse(json ?? ""));
+  } catch {
+    return null;
+  }
+}
+
 const refusals = { 0: null, [-2]: { refused: "suspect" }, [-3]: { refused: "crashed" } } as const;
 
 export type LedgerOptions = {
@@ -111,15 +120,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
   const { shard, retentionS, resultCacheS = 0 } = options;
   const run = loadScripts(redis);
   const recordAndLog = (id: string) => [keys.job(id), keys.log(id)];
-  const ofJob = (id: string) => [
-    ...recordAndLog(id),
-    keys.pending(shardOf(id)),
-    keys.followers(id),
-    keys.deadlines(shardOf(id)),
-    keys.active(shardOf(id)),
-    keys.fair(shardOf(id)),
-    keys.outbox(shardOf(id)),
-  ];
+  const ofJob = (id: string) => keysOfEnd(keys, id);
   const indexed = (id: string, tenant: string) => [
     ...ofJob(id),
     keys.index(shardOf(id)),
@@ -193,19 +194,21 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
 
     /**
      * Begins a new attempt, `alone` if the worker runs nothing else meanwhile. Null: no such job, or `ended` with its state;
-     * either way there is nothing to run. `refused`: a suspect has to be started alone, and one that has `crashed` its workers
-     * is to be failed. `postponed`: others have come before it, and it is to go back into the queue with this priority.
+     * either way there is nothing to run. `refused`: a suspect has to be started alone; one that has `crashed` its workers or is
+     * `unreadable` is to be failed. `postponed`: others have come before it, and it is to go back into the queue with this priority.
      */
     async start(id: string, alone = false): Promise<Start> {
-      const reply = started.parse(await run("start", ofJob(id), [...names(id), alone ? "1" : "0"]));
+      const args = [...names(id), alone ? "1" : "0", randomUUID()];
+      const reply = started.parse(await run("start", ofJob(id), args));
       if (reply.length === 1) return refusals[reply[0]];
       if (reply.length === 2) {
         const [, word] = reply;
         return typeof word === "number" ? { postponed: word } : { ended: word };
       }
-      const [attempt, nextEvent, input, left] = reply;
-      const leftMs = left < 0 ? null : left;
-      return { id, attempt, nextEvent, input: jobInput.parse(JSON.parse(input)), leftMs };
+      const [attempt, nextEvent, json, left] = reply;
+      const input = readInput(json);
+      if (input === null) return { refused: "unreadable" };
+      return { id, attempt, nextEvent, input, leftMs: left < 0 ? null : left };
     },
 
     /** Appends pieces; sending them twice appends them once. False: the attempt is stale or the job has ended, write no more. */
@@ -270,25 +273,6 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     /** The job is in the queue. */
     async clearPending(id: string): Promise<void> {
       await redis.zrem(keys.pending(shardOf(id)), id);
-    },
-
-    /** Ids and versions of jobs that have been pending for longer than `olderThanMs`, oldest first; `version` is null when the job is gone. */
-    async pending(
-      olderThanMs: number,
-      limit: number,
-    ): Promise<{ id: string; version: string | null }[]> {
-      const [seconds] = z.tuple([z.coerce.number(), z.coerce.number()]).parse(await redis.time());
-      const ids = await redis.zrangebyscore(
-        keys.pending(shard),
-        0,
-        seconds * 1_000 - olderThanMs,
-        "LIMIT",
-        0,
-        limit,
-      );
-      return Promise.all(
-        ids.map(async (id) => ({ id, version: await redis.hget(keys.job(id), "version") })),
-      );
     },
 
     /** Says that a worker is alive, for `ttlMs`. */

@@ -1,61 +1,96 @@
+// What we rely on in BullMQ's keys, so that an upgrade that changes it is noticed here.
 import { defaultTenant } from "@glimpse/contracts";
-import { Queue } from "bullmq";
+import { Queue, UnrecoverableError, Worker } from "bullmq";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { sweepPending } from "./queue.ts";
 import { openTestLedger } from "./testing.ts";
 import type { TestLedger } from "./testing.ts";
 
 let open: TestLedger;
+let queue: Queue;
 beforeEach(async () => {
   open = await openTestLedger();
+  queue = new Queue("nano@1", { connection: open.redis, prefix: open.keys.queue("0") });
 });
-afterEach(() => open.close());
+afterEach(async () => {
+  await queue.close();
+  await open.close();
+});
 
+const version = "nano@1";
 const newJob = {
   tenant: defaultTenant,
   model: "nano",
-  version: "nano@1",
+  version,
   input: { messages: [{ role: "user" as const, content: "What?" }], options: {} },
   metadata: {},
 };
 
-async function waiting(): Promise<(string | undefined)[]> {
-  const queue = new Queue("nano@1", { connection: open.redis, prefix: open.keys.queue("0") });
-  const jobs = await queue.getJobs("wait");
-  await queue.close();
-  return jobs.map((job) => job.id);
+const waiting = async () => (await queue.getPrioritized()).map((job) => job.id);
+const submit = async () => ({ id: (await open.ledger.submit(newJob)).id, version });
+
+/** A worker's hands: takes the next job and holds it. */
+async function take() {
+  const worker = new Worker(version, null, {
+    connection: open.redis,
+    prefix: open.keys.queue("0"),
+  });
+  const job = await worker.getNextJob("token", { block: false });
+  await worker.close();
+  if (job === undefined) throw new Error("nothing to take");
+  return job;
 }
 
-test("a job recorded by somebody who died before enqueueing is swept into the queue once", async () => {
-  const { ledger, queues } = open;
-  const { id } = await ledger.submit(newJob);
-  expect(await sweepPending(ledger, queues, 60_000)).toBe(0);
-  expect(await waiting()).toEqual([]);
-  expect(await sweepPending(ledger, queues, -1_000)).toBe(1);
-  expect(await sweepPending(ledger, queues, -1_000)).toBe(0);
-  expect(await waiting()).toEqual([id]);
-});
-
 test("adding a job twice adds it once, and a waiting job can be removed", async () => {
-  const { ledger, queues } = open;
-  const payload = { id: (await ledger.submit(newJob)).id, version: "nano@1" };
-  await queues.enqueue(payload);
-  await queues.enqueue(payload);
+  const { queues } = open;
+  const payload = await submit();
+  await queues.enqueue(payload, 5);
+  await queues.enqueue(payload, 5);
   expect(await waiting()).toEqual([payload.id]);
   await queues.remove(payload);
   expect(await waiting()).toEqual([]);
 });
 
-test("a mark whose job is gone is cleared", async () => {
-  const { ledger, queues, redis, keys } = open;
-  const { id } = await ledger.submit(newJob);
-  await redis.del(keys.job(id));
-  expect(await sweepPending(ledger, queues, -1_000)).toBe(0);
-  expect(await ledger.pending(-1_000, 10)).toEqual([]);
+test("a payload that is not a reference is refused", async () => {
+  await expect(open.queues.enqueue({ id: "12", version }, 1)).rejects.toThrow("not a job id");
 });
 
-test("a payload that is not a reference is refused", async () => {
-  await expect(open.queues.enqueue({ id: "12", version: "nano@1" })).rejects.toThrow(
-    "not a job id",
-  );
+test("the queue holds what waits and what is being run, not what was given up or never added", async () => {
+  const { queues } = open;
+  const payload = await submit();
+  expect(await queues.holds(payload)).toBe(false);
+  await queues.enqueue(payload, 5);
+  expect(await queues.holds(payload)).toBe(true);
+  const job = await take();
+  expect(await queues.holds(payload)).toBe(true);
+  await job.moveToFailed(new UnrecoverableError("no more"), "token");
+  expect(await queues.holds(payload)).toBe(false);
+  await queues.remove(payload);
+  await queues.enqueue(payload, 5);
+  expect(await queues.holds(payload)).toBe(true);
+});
+
+test("a job's position is how many are taken up to it: those that lost their worker, then by priority", async () => {
+  const { queues } = open;
+  const jobs = await Promise.all([submit(), submit(), submit(), submit()]);
+  for (const [i, priority] of [3, 1, 2, 2].entries()) await queues.enqueue(jobs[i]!, priority);
+  const positions = () => Promise.all(jobs.map((job) => queues.position(job)));
+  expect(await positions()).toEqual([4, 1, 2, 3]);
+  await take();
+  expect(await positions()).toEqual([3, null, 1, 2]);
+  // As BullMQ does with a job whose lock has run out.
+  await open.redis.rpush(queue.toKey("wait"), jobs[1]!.id);
+  expect(await positions()).toEqual([4, 1, 2, 3]);
+});
+
+test("jobs that wait can be given other priorities", async () => {
+  const { queues } = open;
+  const jobs = await Promise.all([submit(), submit(), submit()]);
+  for (const job of jobs) await queues.enqueue(job, 7);
+  const [first, second, third] = jobs.map(({ id }) => id);
+  const expected: Record<string, number> = { [first!]: 9, [second!]: 7, [third!]: 2 };
+  const reprioritize = () =>
+    queues.reprioritize({ shard: "0", version }, async (id) => expected[id] ?? null);
+  expect(await reprioritize()).toBe(2);
+  expect(await waiting()).toEqual([third, second, first]);
+  expect(await reprioritize()).toBe(0);
 });

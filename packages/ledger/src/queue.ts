@@ -1,12 +1,11 @@
 /** The queue's front: one BullMQ queue a version. Payloads are references; what a job needs is in the ledger. */
 import type { QueuePayload } from "@glimpse/contracts";
 import { queuePayload } from "@glimpse/contracts";
-import { Queue } from "bullmq";
+import { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Keys } from "./keys.ts";
 import { shardOf } from "./keys.ts";
-import type { Ledger } from "./ledger.ts";
 
 export type Queues = ReturnType<typeof createQueues>;
 
@@ -55,10 +54,11 @@ export function createQueues(redis: Redis, keys: Keys, options: { timeoutMs: num
   }
 
   return {
-    /** Adds the job; adding it again while it is there changes nothing. */
-    async enqueue(payload: QueuePayload): Promise<void> {
+    /** Adds the job; adding it again while it is there changes nothing. Lower priorities go first; 1 is the lowest. */
+    async enqueue(payload: QueuePayload, priority: number): Promise<void> {
       const data = queuePayload.parse(payload);
-      await use(data, (queue) => queue.add("job", data, { ...jobOptions, jobId: data.id }));
+      const options = { ...jobOptions, jobId: data.id, priority };
+      await use(data, (queue) => queue.add("job", data, options));
     },
 
     /** Removes a job that waits. One that a worker holds is left to it. */
@@ -66,28 +66,47 @@ export function createQueues(redis: Redis, keys: Keys, options: { timeoutMs: num
       await use(payload, (queue) => queue.remove(payload.id));
     },
 
+    /** Whether a worker has the job or will get it. False also for one that BullMQ has given up. */
+    async holds(payload: QueuePayload): Promise<boolean> {
+      const [added, ended] = await use(payload, (queue) =>
+        redis.hmget(queue.toKey(payload.id), "timestamp", "finishedOn"),
+      );
+      return added !== null && ended === null;
+    },
+
+    /** How many jobs will be taken up to and with this one; null when it does not wait. */
+    async position(payload: QueuePayload): Promise<number | null> {
+      return use(payload, async (queue) => {
+        const [first, rank] = await Promise.all([
+          redis.llen(queue.toKey("wait")),
+          redis.zrank(queue.toKey("prioritized"), payload.id),
+        ]);
+        if (rank !== null) return first + rank + 1;
+        // Those that lost their worker wait in a list, which is taken from its end and before all others.
+        const index = await redis.lpos(queue.toKey("wait"), payload.id);
+        return index === null ? null : first - index;
+      });
+    },
+
+    /** Gives all jobs that wait the priority that `expected` says (null: leave it), the next to be taken first. Returns how many were changed. */
+    async reprioritize(
+      { shard, version }: { shard: string; version: string },
+      expected: (id: string) => Promise<number | null>,
+    ): Promise<number> {
+      const queue = open(shard, version);
+      let changed = 0;
+      for (const id of await redis.zrange(queue.toKey("prioritized"), "0", "-1")) {
+        const priority = await expected(id);
+        const known = await redis.hget(queue.toKey(id), "priority");
+        if (priority === null || known === null || Number(known) === priority) continue;
+        await Job.fromId(queue, id).then((job) => job?.changePriority({ priority }));
+        changed++;
+      }
+      return changed;
+    },
+
     async close(): Promise<void> {
       await Promise.allSettled([...queues.values()].map((queue) => queue.close()));
     },
   };
-}
-
-/**
- * Enqueues jobs that were recorded but not enqueued because somebody died in between. Safe to run anywhere, any number of times.
- * Returns how many it enqueued.
- */
-export async function sweepPending(
-  ledger: Ledger,
-  queues: Queues,
-  olderThanMs = 2_000,
-): Promise<number> {
-  let enqueued = 0;
-  for (const { id, version } of await ledger.pending(olderThanMs, 100)) {
-    if (version !== null) {
-      await queues.enqueue({ id, version });
-      enqueued++;
-    }
-    await ledger.clearPending(id);
-  }
-  return enqueued;
 }

@@ -12,6 +12,7 @@ const keyCounts = {
   cancel: 8,
   delete: 10,
   expire: 8,
+  place: 8,
   requeue: 8,
   rebase: 1,
   beat: 1,

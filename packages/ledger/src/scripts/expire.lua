@@ -1,10 +1,10 @@
 -- Ends a job whose deadline has passed, and tells the worker that runs it.
 -- KEYS: as in _end
 -- ARGV: as in _end, then control channel
--- Returns 1, 0 when it is not due or has ended, -1 when there is no such job.
+-- Returns 1, or 0 when it is not due, has ended or is gone.
 local job = this_job()
 local state = redis.call("HGET", job.key, "state")
-if not state then return -1 end
-if not expire_if_due(job, state) then return 0 end
+if not state then redis.call("ZREM", job.deadlines, job.id) end
+if not state or not expire_if_due(job, state) then return 0 end
 if state == "running" then redis.call("PUBLISH", ARGV[4], "expire") end
 return 1
