@@ -5,6 +5,8 @@ import {
   job,
   jobError,
   jobEvent,
+  jobList,
+  jobQuery,
   models,
   options,
   problem,
@@ -20,6 +22,7 @@ const sent = {
   Job: job,
   JobError: jobError,
   JobEvent: jobEvent,
+  JobList: jobList,
   Models: models,
   Problem: problem,
   Readiness: readiness,
@@ -47,6 +50,34 @@ const wait = (fallback: number) => ({
   description: "Seconds to hold the answer until the job has ended",
   schema: { type: "number", minimum: 0, maximum: 60, default: fallback },
 });
+const idempotencyKey = {
+  name: "Idempotency-Key",
+  in: "header",
+  description:
+    "Chosen by the client, bare or in double quotes: the same key and body give the same job for as long as it is kept",
+  schema: { type: "string", minLength: 1, maxLength: 255 },
+};
+const listQuery = Object.entries(z.toJSONSchema(jobQuery).properties ?? {}).map(
+  ([name, schema]) => ({
+    name,
+    in: "query",
+    schema,
+    ...(name === "metadata" && { style: "deepObject", explode: true }),
+  }),
+);
+const recorded = {
+  202: {
+    ...json("The job is recorded; it will be run, or has an identical job's answer", "Job"),
+    headers: {
+      ...location,
+      "Idempotent-Replayed": {
+        schema: { const: "true" },
+        description: "Sent when the same request had made the job before",
+      },
+    },
+  },
+  ...problems,
+};
 const body = {
   required: true,
   content: {
@@ -72,14 +103,18 @@ const body = {
 
 const paths = {
   "/v1/jobs": {
+    get: {
+      operationId: "listJobs",
+      summary: "List one's jobs, newest first",
+      parameters: listQuery,
+      responses: { 200: json("A page of jobs", "JobList"), ...problems },
+    },
     post: {
       operationId: "submitJob",
       summary: "Submit a job",
+      parameters: [idempotencyKey],
       requestBody: body,
-      responses: {
-        202: { ...json("The job is recorded and will be run", "Job"), headers: location },
-        ...problems,
-      },
+      responses: recorded,
     },
   },
   "/v1/jobs/{id}": {
@@ -92,6 +127,19 @@ const paths = {
         304: { description: "It is as the client knows it" },
         ...problems,
       },
+    },
+    put: {
+      operationId: "putJob",
+      summary: "Submit a job under an id of one's own; again with the same body changes nothing",
+      parameters: [jobId],
+      requestBody: body,
+      responses: recorded,
+    },
+    delete: {
+      operationId: "deleteJob",
+      summary: "Remove a job that has ended, with its log; its id cannot be used again",
+      parameters: [jobId],
+      responses: { 204: { description: "It is gone" }, ...problems },
     },
   },
   "/v1/jobs/{id}/events": {
@@ -135,7 +183,7 @@ const paths = {
     post: {
       operationId: "infer",
       summary: "Submit a job and wait for its answer",
-      parameters: [wait(30)],
+      parameters: [wait(30), idempotencyKey],
       requestBody: body,
       responses: {
         200: json("The job has ended, in whatever state", "Job"),
