@@ -24,7 +24,7 @@ import { readChosenId, readIdempotencyKey } from "./idempotency.ts";
 import { listModels, readReadiness } from "./health.ts";
 import { listJobs } from "./list-jobs.ts";
 import { openApiDocument } from "./openapi.ts";
-import { sseHeaders, sseStream } from "./sse.ts";
+import { createSse, sseHeaders } from "./sse.ts";
 import { tenantOf } from "./tenant.ts";
 import { validate } from "./validate.ts";
 
@@ -47,6 +47,7 @@ const maxWaitS = 60;
 export function createApp(deps: AppDeps): Hono<AppEnv> {
   const { ledger, queues, served, limits, log, closing } = deps;
   const accept = createAccept(deps);
+  const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const app = new Hono<AppEnv>();
 
   app.use(requestId());
@@ -110,8 +111,6 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     if (isTerminal(job.state) && (await ledger.readLog(job.id, after, 1)).length === 0)
       return c.body(null, 204);
     const stream = sseStream((until) => follow(deps, job.id, after, until), {
-      closing,
-      stallMs: deps.streamStallMs,
       onStall: () => {
         log.info({ job: job.id }, "cut a reader that does not read");
         c.env.outgoing?.destroy();

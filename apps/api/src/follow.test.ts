@@ -30,9 +30,11 @@ async function speak(attempt: Attempt, words: number): Promise<void> {
 /** The numbers of all events after `after`; `pauseMs` after each makes a slow reader. */
 async function numbers(id: string, after: number, pauseMs = 0): Promise<number[]> {
   const seen: number[] = [];
-  for await (const event of follow(open, id, after, never, 200)) {
-    if (isGap(event)) throw new Error("gap");
-    if (!isIdle(event)) seen.push(event.id);
+  for await (const events of follow(open, id, after, never, 200)) {
+    for (const event of events) {
+      if (isGap(event)) throw new Error("gap");
+      if (!isIdle(event)) seen.push(event.id);
+    }
     if (pauseMs > 0) await sleep(pauseMs);
   }
   return seen;
@@ -82,8 +84,8 @@ test("events that the log no longer has are told of as a gap", async () => {
   await open.dropLog(attempt.id, 5);
   await open.ledger.finish(attempt, outcome);
   const seen: unknown[] = [];
-  for await (const event of follow(open, attempt.id, 1, never))
-    seen.push(event.type === "gap" ? event : event.type);
+  for await (const events of follow(open, attempt.id, 1, never))
+    seen.push(...events.map((event) => (isGap(event) ? event : event.type)));
   expect(seen.slice(0, 2)).toEqual([{ type: "gap", from: 2, to: 4 }, "delta"]);
   expect(seen.at(-1)).toBe("succeeded");
 });
@@ -100,8 +102,8 @@ test("it ends when its reader is gone, and says so when nothing happens", async 
   const attempt = await start();
   const gone = new AbortController();
   const types: string[] = [];
-  for await (const event of follow(open, attempt.id, -1, gone.signal, 20)) {
-    types.push(event.type);
+  for await (const events of follow(open, attempt.id, -1, gone.signal, 20)) {
+    types.push(...events.map(({ type }) => type));
     if (types.length === 4) gone.abort();
   }
   expect(types).toEqual(["queued", "running", "idle", "idle"]);

@@ -28,9 +28,9 @@ const portion = 100;
 const retryMs = 1_000;
 
 /**
- * Yields the events after number `after` (-1: all) until the terminal one, the signal or the job's removal. `Gap` stands for
- * events that the log no longer has; `Idle` comes at most `idleMs` after the last event. An outage of Redis is waited out.
- * The job must exist. Rejects when Redis cannot be reached at the beginning.
+ * Yields the events after number `after` (-1: all), as many at a time as there are, until the terminal one, the signal or the
+ * job's removal. `Gap` stands for events that the log no longer has; `Idle` comes at most `idleMs` after the last event.
+ * An outage of Redis is waited out, but rejects at the beginning. The job must exist.
  */
 export async function* follow(
   { ledger, subscriber, keys }: FollowDeps,
@@ -38,7 +38,7 @@ export async function* follow(
   after: number,
   signal: AbortSignal,
   idleMs = 15_000,
-): AsyncGenerator<Followed> {
+): AsyncGenerator<Followed[]> {
   let inbox: string[] = [];
   let inboxChars = 0;
   let behind = true;
@@ -74,24 +74,22 @@ export async function* follow(
         await bell.wait(retryMs);
         continue;
       }
+      const fresh: Followed[] = [];
+      let isMissing = false;
       for (const event of events) {
-        if (event.id < next) {
-          // A reader that claims more than there was is told the end all the same.
-          if (endsLog(event)) return;
-          continue;
-        }
+        if (event.id < next) continue;
         if (event.id > next) {
-          if (!fromLog) {
-            behind = true;
-            break;
-          }
-          yield { type: "gap", from: next, to: event.id - 1 };
+          isMissing = !fromLog;
+          if (isMissing) break;
+          fresh.push({ type: "gap", from: next, to: event.id - 1 });
         }
+        fresh.push(event);
         next = event.id + 1;
-        yield event;
-        if (endsLog(event)) return;
       }
-      if (fromLog && events.length === portion) behind = true;
+      if (fresh.length > 0) yield fresh;
+      // A reader that claims more than there was gets nothing, but is told the end all the same.
+      if (!isMissing && events.some(endsLog)) return;
+      if (isMissing || (fromLog && events.length === portion)) behind = true;
       if (behind || inbox.length > 0) continue;
       // Readers that came together need not be idle together.
       if (await bell.wait(idleMs * (0.7 + 0.3 * Math.random()))) continue;
@@ -99,7 +97,7 @@ export async function* follow(
       const length = await unlessUnavailable(ledger.logLength(id));
       if (length === 0) return;
       behind = length !== null && length > next;
-      yield { type: "idle" };
+      yield [{ type: "idle" }];
     }
   } finally {
     stop();

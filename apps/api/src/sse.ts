@@ -12,57 +12,67 @@ export const sseHeaders = {
 export type SseOptions = {
   /** Aborted when this process is about to stop: its readers are asked to come back, and the streams end. */
   closing: AbortSignal;
-  /** How long a reader may leave a frame where it is. */
+  /** How long a reader may leave what is there for it. */
   stallMs: number;
-  /** Told that a reader was slower than that: the connection is to be cut. Its client comes back for the rest. */
+};
+
+export type SseEvents = {
+  /** Told that the reader was slower than that: the connection is to be cut. Its client comes back for the rest. */
   onStall: () => void;
   /** Told why the events broke off; the stream ends, and its client comes back for the rest. */
   onError: (error: unknown) => void;
 };
 
-/** A body that streams what `follow` yields until its signal, which is aborted when nobody reads any more. */
-export function sseStream(
-  follow: (until: AbortSignal) => AsyncGenerator<Followed>,
-  { closing, stallMs, onStall, onError }: SseOptions,
-): ReadableStream<Uint8Array> {
+/** Returns how to make a body that streams what `follow` yields until its signal, which is aborted when nobody reads any more. */
+export function createSse({ closing, stallMs }: SseOptions) {
   const encoder = new TextEncoder();
-  const until = new AbortController();
-  const abort = () => until.abort();
-  let stall: NodeJS.Timeout | undefined;
+  // One listener for all: adding one to a signal takes longer the more it has.
+  const open = new Set<AbortController>();
+  closing.addEventListener("abort", () => {
+    for (const until of open) until.abort("closing");
+  });
 
-  async function* frames(): AsyncGenerator<string> {
-    closing.addEventListener("abort", abort);
-    if (closing.aborted) abort();
-    try {
-      yield comeBack(1_000, 3_000);
-      for await (const event of follow(until.signal)) yield frame(event);
-      if (closing.aborted) yield `: this server stops\n${comeBack(100, 2_000)}`;
-    } catch (error) {
-      onError(error);
-    } finally {
-      closing.removeEventListener("abort", abort);
+  return function sseStream(
+    follow: (until: AbortSignal) => AsyncGenerator<Followed[]>,
+    { onStall, onError }: SseEvents,
+  ): ReadableStream<Uint8Array> {
+    const until = new AbortController();
+    let stall: NodeJS.Timeout | undefined;
+
+    async function* frames(): AsyncGenerator<string> {
+      open.add(until);
+      if (closing.aborted) until.abort("closing");
+      try {
+        yield comeBack(1_000, 3_000);
+        for await (const events of follow(until.signal)) yield events.map(frame).join("");
+        if (closing.aborted) yield `: this server stops\n${comeBack(100, 2_000)}`;
+      } catch (error) {
+        onError(error);
+      } finally {
+        open.delete(until);
+      }
     }
-  }
 
-  const source = frames();
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        clearTimeout(stall);
-        const { done, value } = await source.next();
-        if (done) return controller.close();
-        controller.enqueue(encoder.encode(value));
-        stall = setTimeout(onStall, stallMs);
+    const source = frames();
+    return new ReadableStream(
+      {
+        async pull(controller) {
+          clearTimeout(stall);
+          const { done, value } = await source.next();
+          if (done) return controller.close();
+          controller.enqueue(encoder.encode(value));
+          stall = setTimeout(onStall, stallMs);
+        },
+        async cancel() {
+          clearTimeout(stall);
+          until.abort("gone");
+          await source.return(undefined);
+        },
       },
-      async cancel() {
-        clearTimeout(stall);
-        abort();
-        await source.return(undefined);
-      },
-    },
-    // Frames are made as they are taken.
-    { highWaterMark: 0 },
-  );
+      // Frames are made as they are taken.
+      { highWaterMark: 0 },
+    );
+  };
 }
 
 /** When a client that was cut off shall come back: not all at once. */
