@@ -35,6 +35,8 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   const cards = parsed.CARDS ?? Array.from({ length: parsed.WORKERS }, () => null);
   const share = Math.max(1, Math.floor(availableParallelism() / cards.length));
   return {
+    /** What a worker is started with: the same. */
+    env,
     workerId: parsed.WORKER_ID ?? randomUUID(),
     /** One worker for each of these; null stands for no card. */
     cards,

@@ -1,31 +1,9 @@
-/** The process: brings the model up and runs the worker on it. */
-import { prepareModel } from "@glimpse/converter";
-import { Engine } from "@glimpse/engine";
-import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
+/** The process that is started: a fleet of workers, one a card. */
+import { createProcessLogger } from "@glimpse/telemetry";
 import { readConfig } from "./config.ts";
-import { runUntilSignal } from "./run.ts";
+import { runFleet } from "./run-fleet.ts";
 
-const log = createProcessLogger("worker");
+const log = createProcessLogger("fleet");
 const config = readConfig();
 log.level = config.logLevel;
-const { modelDir, cacheDir, threads, slots, maxImagePixels } = config;
-
-/** EX_SOFTWARE of sysexits: the runtime broke on the way. The jobs' locks run out, and another process takes them up. */
-const ENGINE_FAILURE_EXIT = 70;
-
-const onnxDir = await prepareModel(modelDir, {
-  cacheDir,
-  onProgress: (progress) => log.debug({ progress }, "preparing the model"),
-});
-const engine = await Engine.load(onnxDir, {
-  device: "cpu",
-  threads,
-  slots,
-  maxPixels: maxImagePixels,
-});
-void engine.failed.then((error) => {
-  log.fatal({ error }, "the engine broke");
-  process.exit(ENGINE_FAILURE_EXIT);
-});
-const loopDelay = watchLoopDelay();
-await runUntilSignal({ config, log, engine, loopDelay: loopDelay.read }, () => engine.close());
+runFleet(new URL("child.ts", import.meta.url), { config, log });

@@ -64,7 +64,7 @@ test("pieces go to the log as they come, and the outcome to the record", async (
     { type: "text", text: "What?" },
   ];
   const id = await submit(content, { max_tokens: 7, top_k: 2, stop: ".", thinking: true, seed: 5 });
-  expect(await perform(id, never)).toBe("done");
+  expect(await perform(id, false, never)).toBe("done");
   expect(requests).toMatchObject([
     {
       maxTokens: 7,
@@ -96,7 +96,7 @@ test("the engine's refusals fail the job with their code, its accidents with non
     throw new EngineError("invalid_image", "The picture cannot be decoded.");
   });
   const refused = await submit();
-  await refuse(refused, never);
+  await refuse(refused, false, never);
   const error = {
     code: "invalid_image",
     message: "The picture cannot be decoded.",
@@ -109,7 +109,7 @@ test("the engine's refusals fail the job with their code, its accidents with non
     throw new Error("secret at 0xdeadbeef");
   });
   const broken = await submit();
-  await breakDown(broken, never);
+  await breakDown(broken, false, never);
   const job = await open.ledger.read(broken, defaultTenant);
   expect(job).toMatchObject({
     state: "failed",
@@ -120,7 +120,7 @@ test("the engine's refusals fail the job with their code, its accidents with non
 
 test("a picture that is gone fails its job", async () => {
   const id = await submit([{ type: "image", digest: "b".repeat(64) }]);
-  await performWith(endless)(id, never);
+  await performWith(endless)(id, false, never);
   expect(await open.ledger.read(id, defaultTenant)).toMatchObject({
     state: "failed",
     error: { code: "invalid_image" },
@@ -129,7 +129,7 @@ test("a picture that is gone fails its job", async () => {
 
 test("a cancel stops the engine", async () => {
   const id = await submit();
-  const performed = performWith(endless)(id, never);
+  const performed = performWith(endless)(id, false, never);
   await isRunning(id);
   await open.ledger.cancel(id, defaultTenant);
   expect(await performed).toBe("done");
@@ -145,20 +145,20 @@ test("a job canceled before it starts is not run", async () => {
   });
   const id = await submit();
   await open.ledger.cancel(id, defaultTenant);
-  expect(await perform(id, never)).toBe("done");
-  expect(await perform(`job_0_${"0".repeat(32)}`, never)).toBe("done");
+  expect(await perform(id, false, never)).toBe("done");
+  expect(await perform(`job_0_${"0".repeat(32)}`, false, never)).toBe("done");
   expect(runs).toBe(0);
 });
 
 test("a newer attempt silences an older one", async () => {
   const id = await submit();
-  const old = performWith(endless)(id, never);
+  const old = performWith(endless)(id, false, never);
   await isRunning(id);
   const quick = performWith(async function* () {
     yield { type: "delta", text: "mine" };
     yield end;
   });
-  await quick(id, never);
+  await quick(id, false, never);
   expect(await old).toBe("done");
   const log = await open.ledger.readLog(id, -1);
   const afterReset = types(log).slice(types(log).indexOf("reset"));
@@ -172,7 +172,7 @@ test("a newer attempt silences an older one", async () => {
 test("when the worker drains, the job is handed back", async () => {
   const id = await submit();
   const drain = new AbortController();
-  const performed = performWith(endless)(id, drain.signal);
+  const performed = performWith(endless)(id, false, drain.signal);
   await isRunning(id);
   drain.abort();
   expect(await performed).toBe("handed back");

@@ -1,12 +1,13 @@
 /** One job on the engine: from the ledger's record to its outcome. Knows the ledger and the engine; knows neither BullMQ nor HTTP. */
-import type { Options } from "@glimpse/contracts";
 import { jobErrorOf } from "@glimpse/contracts";
-import type { GenerateRequest, Message, Piece } from "@glimpse/engine";
+import type { GenerateRequest, Piece } from "@glimpse/engine";
 import { EngineError } from "@glimpse/engine";
 import type { Attempt, Blobs, Keys, Ledger, Outcome, Subscriber } from "@glimpse/ledger";
-import { isRedisUnavailable } from "@glimpse/ledger";
+import { BlobError, isRedisUnavailable } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
+import { persist } from "./persist.ts";
 import { createPieceWriter } from "./pieces.ts";
+import { requestOf } from "./request.ts";
 
 /** The part of the engine that performs; after `signal` aborts it ends soon, by return or by throw. */
 export type Generator = {
@@ -24,33 +25,39 @@ export type PerformDeps = {
   pieceIntervalMs: number;
 };
 
-/** Why a running job is stopped: its client, our own end, or a newer attempt (or an end) that made this one stale. */
-type Stop = "canceled" | "drain" | "stale";
+/** Why a running job is stopped: by its client, by its deadline, for our own end, or because another attempt has taken over. */
+type Stop = "canceled" | "expired" | "drain" | "stale";
 
-export type Perform = (id: string, drain: AbortSignal) => Promise<"done" | "handed back">;
+const stopOf: Record<string, Stop> = { cancel: "canceled", expire: "expired" };
 
-/**
- * The returned function rejects only when the ledger cannot be written. "handed back": the job is queued again in the ledger
- * and the caller puts it back into the queue.
- */
+const refusals = {
+  crashed: jobErrorOf("worker_crashed", "The job brought its workers down."),
+  unreadable: jobErrorOf("internal_error", "The job's record cannot be read."),
+};
+
+/** `handed back`: queued again in the ledger, to be put back into the queue. `suspect`: likewise, or to be performed alone.
+ * `postponed`: likewise, with this priority. */
+export type Performed = "done" | "handed back" | "suspect" | { postponed: number };
+
+/** `alone`: nothing else runs on this worker meanwhile. Rejects only when the ledger cannot be written. */
+export type Perform = (id: string, alone: boolean, drain: AbortSignal) => Promise<Performed>;
+
 export function createPerform(deps: PerformDeps): Perform {
   const { engine, ledger, blobs, subscriber, keys, log, pieceIntervalMs } = deps;
 
-  return async function perform(id, drain) {
+  return async function perform(id, alone, drain) {
     const stop = new AbortController();
     const stopFor = (reason: Stop) => stop.abort(reason);
     const onDrain = () => stopFor("drain");
     drain.addEventListener("abort", onDrain);
     // Listening begins before the attempt does: a cancel is then either heard, or seen by start.
     const unlisten = await subscriber.subscribe(keys.control(id), (word) => {
-      if (word === "cancel") stopFor("canceled");
+      const reason = stopOf[word ?? ""];
+      if (reason !== undefined) stopFor(reason);
     });
     try {
-      const attempt = await ledger.start(id);
-      if (attempt === null || "ended" in attempt) {
-        log.info({ job: id, ended: attempt?.ended ?? "gone" }, "nothing to do");
-        return "done";
-      }
+      const attempt = await start(id, alone);
+      if (typeof attempt === "string" || "postponed" in attempt) return attempt;
       if (drain.aborted) onDrain();
       return await performAttempt(attempt, stop.signal, stopFor);
     } finally {
@@ -59,26 +66,48 @@ export function createPerform(deps: PerformDeps): Perform {
     }
   };
 
+  async function start(id: string, alone: boolean): Promise<Attempt | Performed> {
+    const started = await ledger.start(id, alone);
+    if (started === null || "ended" in started) {
+      log.info({ job: id, ended: started?.ended ?? "gone" }, "nothing to do");
+      return "done";
+    }
+    if (!("refused" in started)) return started; // an attempt, or postponed
+    if (started.refused === "suspect") {
+      log.warn({ job: id }, "a worker came down with this job; it is run alone");
+      return "suspect";
+    }
+    log.error({ job: id, why: started.refused }, "job given up");
+    await ledger.fail(id, refusals[started.refused]);
+    return "done";
+  }
+
   async function performAttempt(
     attempt: Attempt,
     signal: AbortSignal,
     stopFor: (reason: Stop) => void,
-  ): Promise<"done" | "handed back"> {
+  ): Promise<Performed> {
     const { id } = attempt;
     const startedAt = performance.now();
     log.info({ job: id, attempt: attempt.attempt }, "job started");
-    const result = await generate(attempt, signal, stopFor).catch((error: unknown) =>
+    const generated = generate(attempt, signal, stopFor).catch((error: unknown) =>
       outcomeOf(error, signal, id),
     );
+    // A step of the engine can be long: when we have to leave, nobody waits for its end.
+    const result = await Promise.race([generated, drained(signal)]).catch(
+      async (error: unknown) => {
+        await ledger.release(attempt); // it has not died with its worker
+        throw error;
+      },
+    );
+    generated.catch(() => {});
     const ms = Math.round(performance.now() - startedAt);
-    if (signal.aborted) {
-      log.info(
-        { job: id, attempt: attempt.attempt, reason: signal.reason as Stop, ms },
-        "job stopped",
-      );
-      return signal.reason === "drain" && (await ledger.release(attempt)) ? "handed back" : "done";
+    if (signal.aborted || result === null) {
+      const reason = signal.reason as Stop;
+      log.info({ job: id, attempt: attempt.attempt, reason, ms }, "job stopped");
+      return reason === "drain" && (await ledger.release(attempt)) ? "handed back" : "done";
     }
-    const final = await ledger.finish(attempt, result);
+    const final = await persist(() => ledger.finish(attempt, result), signal);
     const code = result.error?.code;
     log.info(
       {
@@ -100,9 +129,9 @@ export function createPerform(deps: PerformDeps): Perform {
     signal: AbortSignal,
     stopFor: (reason: Stop) => void,
   ): Promise<Outcome> {
-    const request = await requestOf(attempt);
+    const request = await requestOf(attempt.input, blobs);
     const writer = createPieceWriter(
-      (pieces) => ledger.append(attempt, pieces),
+      (pieces) => persist(() => ledger.append(attempt, pieces), signal),
       pieceIntervalMs,
       () => stopFor("stale"),
     );
@@ -135,9 +164,9 @@ export function createPerform(deps: PerformDeps): Perform {
     };
   }
 
-  /** The job's fault or the engine's ends the job; Redis's fault does not, since the job can be tried again. */
+  /** The job's fault or the engine's ends the job; Redis's or the pictures' store's does not, since the job can be tried again. */
   function outcomeOf(error: unknown, signal: AbortSignal, id: string): Outcome {
-    if (isRedisUnavailable(error)) throw error;
+    if (isRedisUnavailable(error) || error instanceof BlobError) throw error;
     if (error instanceof EngineError && error.code !== "engine_failure") {
       return { state: "failed", error: jobErrorOf(error.code, error.message) };
     }
@@ -147,47 +176,15 @@ export function createPerform(deps: PerformDeps): Perform {
       error: jobErrorOf("engine_failure", "The engine failed on this job."),
     };
   }
-
-  async function requestOf({ input }: Attempt): Promise<GenerateRequest> {
-    const messages: Message[] = await Promise.all(
-      input.messages.map(async ({ role, content }) => {
-        if (typeof content === "string") return { role, content };
-        return { role, content: await Promise.all(content.map(loadPart)) };
-      }),
-    );
-    return { messages, ...settingsOf(input.options) };
-  }
-
-  async function loadPart(
-    part: { type: "text"; text: string } | { type: "image"; digest: string },
-  ) {
-    if (part.type === "text") return part;
-    const image = await blobs.get(part.digest);
-    if (image === null) throw new EngineError("invalid_image", "The picture is no longer kept.");
-    return { type: "image" as const, image };
-  }
 }
 
-/** Contract names to engine names; what is missing stays missing, for the checkpoint's own defaults. */
-function settingsOf(options: Options): Omit<GenerateRequest, "messages"> {
-  const { max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, thinking } =
-    options;
-  const sampling = {
-    temperature,
-    topP: top_p,
-    topK: top_k,
-    repetitionPenalty: repetition_penalty,
-    seed,
-  };
-  return {
-    sampling: present(sampling),
-    ...present({ maxTokens: max_tokens, stop: typeof stop === "string" ? [stop] : stop, thinking }),
-  };
-}
-
-/** Without the members that are undefined. */
-function present<T extends object>(members: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(
-    Object.entries(members).filter(([, value]) => value !== undefined),
-  ) as never;
+/** Resolves to null when the signal aborts because the worker has to leave. */
+function drained(signal: AbortSignal): Promise<null> {
+  return new Promise((resolve) => {
+    const check = () => {
+      if (signal.aborted && signal.reason === "drain") resolve(null);
+    };
+    check();
+    signal.addEventListener("abort", check, { once: true });
+  });
 }

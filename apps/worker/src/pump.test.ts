@@ -22,10 +22,11 @@ afterEach(async () => {
   await open.close();
 });
 
-function start(processor: Processor, options: Partial<PumpOptions> = {}): Pump {
+function start(processor: Processor, options: Omit<Partial<PumpOptions>, "name"> = {}): Pump {
   const pump = new Pump("q", processor, {
     connection: open.redis,
     prefix: open.keys.queue("0"),
+    name: "pump",
     concurrency: 1,
     drainDelay: 1,
     onPoisoned: async () => {},
@@ -93,6 +94,7 @@ test("a job that stalls too often is not run again, and who runs the pump is tol
   const holder = new Pump("q", async () => {}, {
     connection: open.redis,
     prefix: open.keys.queue("0"),
+    name: "holder",
     concurrency: 1,
     lockDuration: 100,
     onPoisoned: async () => {},

@@ -1,14 +1,20 @@
 /**
  * BullMQ's Worker with another way of fetching: as many jobs at once as there are free slots, in one write to the socket,
  * where the original asks for one after the other. Knows slots and locks; knows neither the ledger nor the engine.
- * Leans on BullMQ's protected `lockManager`, `running` and `mainLoopRunning`: its version is pinned, pump.test.ts holds it to this.
+ * Leans on BullMQ's protected `lockManager`, `running`, `mainLoopRunning` and `createJob`: its version is pinned, pump.test.ts
+ * holds it to this.
  */
-import type { Job, Processor, WorkerOptions } from "bullmq";
+import type { Job, JobJson, Processor, WorkerOptions } from "bullmq";
 import { Worker } from "bullmq";
+import { lockToken } from "./release.ts";
 
 export type PumpOptions = WorkerOptions & {
   /** The slots. */
   concurrency: number;
+  /** Whose locks these are: every lock's token begins with it. */
+  name: string;
+  /** Whether more jobs may be taken now, free slots or not. Asked again when a running job ends. */
+  mayTake?: () => boolean;
   /** Told of a job that has stalled too often, before BullMQ fails it: it will not be processed again. */
   onPoisoned: (job: Job) => Promise<void>;
 };
@@ -18,12 +24,17 @@ const errorDelayMs = 1_000;
 
 export class Pump extends Worker {
   readonly #inFlight = new Set<Promise<void>>();
+  readonly #mayTake: () => boolean;
   readonly #onPoisoned: PumpOptions["onPoisoned"];
+  readonly #owner: string;
   #tokens = 0;
 
-  constructor(name: string, processor: Processor, { onPoisoned, ...options }: PumpOptions) {
-    super(name, processor, { ...options, autorun: false });
+  constructor(name: string, processor: Processor, options: PumpOptions) {
+    const { onPoisoned, mayTake = () => true, ...others } = options;
+    super(name, processor, { ...others, autorun: false });
     this.#onPoisoned = onPoisoned;
+    this.#mayTake = mayTake;
+    this.#owner = options.name;
   }
 
   /** How many slots are taken. */
@@ -50,7 +61,7 @@ export class Pump extends Worker {
     let burst = 1;
     while (!this.closing) {
       const free = this.concurrency - this.#inFlight.size;
-      if (free === 0) {
+      if (this.#inFlight.size > 0 && (free === 0 || !this.#mayTake())) {
         await Promise.race(this.#inFlight);
         continue;
       }
@@ -68,9 +79,18 @@ export class Pump extends Worker {
     await Promise.all(this.#inFlight);
   }
 
+  /** A job whose data is not JSON would throw here, be held without a lock and be fetched for ever; without data it is processed, and refused. */
+  protected override createJob(json: JobJson, id: string): Job {
+    try {
+      return super.createJob(json, id);
+    } catch {
+      return super.createJob({ ...json, data: "null" }, id);
+    }
+  }
+
   /** Fetches one job and begins it. False when there was none. */
   async #take(options: { block: boolean }): Promise<boolean> {
-    const token = `${this.id}:${this.#tokens++}`;
+    const token = lockToken(this.#owner, this.#tokens++);
     try {
       const job = await this.getNextJob(token, options);
       if (job === undefined) return false;
@@ -94,7 +114,7 @@ export class Pump extends Worker {
         job = await this.processJob(
           job,
           token,
-          () => !this.closing && this.#inFlight.size <= this.concurrency,
+          () => !this.closing && this.#mayTake() && this.#inFlight.size <= this.concurrency,
         );
       }
     } catch (error) {

@@ -1,4 +1,5 @@
 /** Runs a worker for as long as its process lives: ready, signals, exit. */
+import { reportToFleet } from "./report.ts";
 import type { WorkerDeps } from "./worker.ts";
 import { startWorker } from "./worker.ts";
 
@@ -25,5 +26,12 @@ export async function runUntilSignal(deps: WorkerDeps, close: () => Promise<void
     log.info("stopped");
     process.exit(0);
   }
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  // A terminal sends its SIGINT to the whole fleet; a worker hears of it from the process that started it.
+  process.on("SIGINT", () => process.connected || void stop("SIGINT"));
+  reportToFleet(worker.report, () => {
+    // Whoever takes our place may be on this card already.
+    void stop("the fleet is gone");
+    worker.handBack();
+  });
 }

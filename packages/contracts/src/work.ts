@@ -3,8 +3,16 @@ import { z } from "zod";
 import { jobId, terminalState, versionName } from "./jobs.ts";
 import { options } from "./submission.ts";
 
+/** What there is to be done with a job; a worker leaves kinds that it does not know to workers of a later release. */
+export const jobKind = "generate";
+
 /** A reference and nothing else: what the worker needs is in the ledger. */
-export const queuePayload = z.looseObject({ id: jobId, version: versionName });
+export const queuePayload = z.looseObject({
+  id: jobId,
+  version: versionName,
+  /** `jobKind` if missing. */
+  kind: z.string().optional(),
+});
 export type QueuePayload = z.infer<typeof queuePayload>;
 
 /** SHA-256 in hex. */

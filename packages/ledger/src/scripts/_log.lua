@@ -13,3 +13,14 @@ local function emit(job, log, channel, at, kind, fields)
   redis.call("XADD", log, "MAXLEN", "~", 20000, number .. "-1", "event", event)
   redis.call("PUBLISH", channel, event)
 end
+
+-- Puts a running job back among the queued ones; its attempt is over.
+local function requeue(job, log, channel, at)
+  redis.call("HSET", job, "state", "queued")
+  redis.call("HDEL", job, "started_at", "first_token_at")
+  emit(job, log, channel, at, "queued", "")
+end
+
+-- A script that begins with this works in a Redis whose memory is full: what has been accepted shall come to its end. Redis
+-- refuses a script at its first write that needs memory, unless a write that needs none came before it.
+local function may_exceed_memory(key) redis.call("HDEL", key, "") end

@@ -2,6 +2,7 @@
 -- KEYS: job, log
 -- ARGV: channel, attempt, number that the first piece shall have, then for each piece its type and its text (JSON string)
 -- Returns the number of the next event, or -1 when the attempt is stale or the job has ended.
+may_exceed_memory(KEYS[1])
 local record = redis.call("HMGET", KEYS[1], "state", "attempt", "events", "first_token_at")
 if record[1] ~= "running" or record[2] ~= ARGV[2] then return -1 end
 if record[3] ~= ARGV[3] then return tonumber(record[3]) end

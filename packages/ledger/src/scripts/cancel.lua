@@ -2,6 +2,7 @@
 -- KEYS: as in _end
 -- ARGV: as in _end, then tenant, control channel
 -- Returns 1, 0 when the job had ended, -1 when the tenant has no such job.
+may_exceed_memory(KEYS[1])
 local record = redis.call("HMGET", KEYS[1], "state", "tenant")
 local state = record[1]
 if not state or record[2] ~= ARGV[4] then return -1 end
