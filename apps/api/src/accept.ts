@@ -51,7 +51,7 @@ export function createAccept({ ledger, queues, takeIn, served, log }: AcceptDeps
       throw new ApiError("job_deleted", "This request was accepted before and its job deleted.");
     }
     if (outcome === "created") await enqueue(id, place);
-    return { id, isNew: outcome !== "existing" };
+    return { id, isNew: chosenId === null || outcome !== "existing" };
   };
 
   async function enqueue(id: string, place: number): Promise<void> {

@@ -45,6 +45,14 @@ test("another body or another tenant does not get the job", async () => {
   expect(await submit(random.id, "body")).toBe("conflict");
 });
 
+test("a step that the connection sends twice is done once, also without a chosen id", async () => {
+  const { id } = newJob(keyed("twice"), "").chosen;
+  const job = { ...newJob(id, ""), chosen: { id, fingerprint: "" } };
+  expect((await open.ledger.submit(job)).outcome).toBe("created");
+  expect((await open.ledger.submit(job)).outcome).toBe("existing");
+  expect(await open.ledger.readLog(id, -1)).toHaveLength(1);
+});
+
 test("a key is its tenant's and its route's", () => {
   const { keyedId } = open.ledger;
   const ids = [

@@ -3,7 +3,7 @@ import type { Options } from "@glimpse/contracts";
 import { defaultTenant, jobErrorOf } from "@glimpse/contracts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLedger } from "./ledger.ts";
-import type { Attempt, Outcome, Submitted } from "./ledger.ts";
+import type { Attempt, NewJob, Outcome, Submitted } from "./ledger.ts";
 import { openTestLedger } from "./testing.ts";
 import type { TestLedger } from "./testing.ts";
 
@@ -27,7 +27,7 @@ const answer = {
   usage: { prompt_tokens: 12, image_tokens: 4, completion_tokens: 5 },
 };
 
-async function submit(job = newJob()): Promise<Submitted> {
+async function submit(job: NewJob = newJob()): Promise<Submitted> {
   return open.ledger.submit(job);
 }
 
@@ -107,6 +107,17 @@ test("what may differ is not shared: another tenant, version, question or settin
   expect((await submit(newJob({}))).outcome).toBe("created");
   expect((await submit(newJob({ seed: 4 }))).outcome).toBe("joined");
   expect((await submit({ ...job, metadata: { other: "metadata" } })).outcome).toBe("joined");
+});
+
+test("one that is more urgent does not wait for one that is queued, but for one that runs", async () => {
+  const urgent = { ...newJob(), standing: { priority: "high" as const } };
+  await submitSame(1);
+  expect((await submit({ ...newJob(), standing: { priority: "low" } })).outcome).toBe("joined");
+  expect((await submit(urgent)).outcome).toBe("created");
+  expect((await submit()).outcome).toBe("joined");
+  const other = await submit(newJob({ seed: 1 }));
+  await start(other.id);
+  expect((await submit({ ...urgent, input: newJob({ seed: 1 }).input })).outcome).toBe("joined");
 });
 
 test("without a cache nothing is shared", async () => {

@@ -6,19 +6,27 @@
 --       max_active (how many jobs that have not ended the tenant may have), then names and values of the record's other fields
 -- Returns {what, priority in the queue}, the latter 0 but for `created`. What:
 --   created   the job is queued and is to be enqueued
---   joined    it waits for the answer of an identical job that has not ended
+--   joined    it waits for the answer of an identical job that has not ended and is no less urgent
 --   answered  it has ended with the answer of an identical job
---   existing  the same tenant has sent the same body with this id before; nothing was changed
+--   existing  the same tenant has sent the same body with this id before, or our connection the same step; nothing was changed
 --   conflict  the id belongs to another tenant or another body; nothing was changed
 --   full      the tenant has as many jobs that have not ended as it may; nothing was changed
 --   deleted   the id's job has been deleted; nothing was changed
 local max_followers = 100
+
+-- 1 is the most urgent.
+local function rank(priority)
+  for i, level in ipairs(levels) do
+    if level == (priority or "normal") then return i end
+  end
+end
+
 local job = this_job()
 local tenant, fingerprint, same, cache_s, holders, deadline_ms, max_active = unpack(ARGV, 4, 10)
 
 if redis.call("EXISTS", job.key) == 1 then
   local known = redis.call("HMGET", job.key, "tenant", "fingerprint", "state")
-  if known[1] ~= tenant or fingerprint == "" or known[2] ~= fingerprint then return {"conflict", 0} end
+  if known[1] ~= tenant or known[2] ~= fingerprint then return {"conflict", 0} end
   return {known[3] and "existing" or "deleted", 0}
 end
 
@@ -49,13 +57,14 @@ end
 if same ~= "" then
   local first = redis.call("GET", same)
   local leader = first and sibling(job, first)
-  local known = leader and redis.call("HMGET", leader.key, "state", "output", "usage") or {}
+  local known = leader and redis.call("HMGET", leader.key, "state", "output", "usage", "priority") or {}
   if known[1] == "succeeded" then
     answer(job, known[2], known[3])
     return {"answered", 0}
   end
   redis.call("HSET", job.key, "same", same, "cache_s", cache_s)
-  local runs = known[1] == "queued" or known[1] == "running"
+  local runs = known[1] == "running"
+    or known[1] == "queued" and rank(known[4]) <= rank(redis.call("HGET", job.key, "priority"))
   if runs and redis.call("LLEN", leader.followers) < max_followers then
     redis.call("HSET", job.key, "leader", leader.id)
     redis.call("RPUSH", leader.followers, job.id)
