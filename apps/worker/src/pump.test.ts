@@ -2,7 +2,7 @@
 import { openTestLedger } from "@glimpse/ledger/testing";
 import type { TestLedger } from "@glimpse/ledger/testing";
 import type { Job, Processor } from "bullmq";
-import { Queue, WaitingError } from "bullmq";
+import { DelayedError, Queue, UnrecoverableError, WaitingError } from "bullmq";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { PumpOptions } from "./pump.ts";
@@ -117,6 +117,50 @@ test("a job that stalls too often is not run again, and who runs the pump is tol
   expect([poisoned, runs]).toEqual([["job_0"], 0]);
 });
 
+test("while no more may be taken, none is, though slots are free; then it goes on", async () => {
+  let mayTake = true;
+  let finish = () => {};
+  const seen: (string | undefined)[] = [];
+  const processor = async (job: Job) => {
+    seen.push(job.id);
+    if (job.id !== "job_0") return;
+    mayTake = false;
+    await new Promise<void>((resolve) => (finish = resolve));
+    mayTake = true;
+  };
+  start(processor, { concurrency: 4, mayTake: () => mayTake });
+  await add(1);
+  await expect.poll(() => seen).toEqual(["job_0"]);
+  await queue.add("job", {}, { jobId: "job_1" });
+  await queue.add("job", {}, { jobId: "job_2" });
+  await queue.add("job", {}, { jobId: "job_3" });
+  await sleep(300);
+  // One fetch was waiting already when the door closed.
+  expect(seen.length).toBeLessThanOrEqual(2);
+  finish();
+  await expect.poll(() => queue.getCompletedCount(), { timeout: 5_000 }).toBe(4);
+});
+
+test("a lock's token begins with the pump's name", async () => {
+  start(() => sleep(500));
+  await add(1);
+  await expect.poll(() => queue.getActiveCount()).toBe(1);
+  expect(await open.redis.get(`${queue.toKey("job_0")}:lock`)).toMatch(/^pump:/);
+});
+
+test("data that is not JSON comes to the processor as none, once, and holds up nobody", async () => {
+  const seen: unknown[] = [];
+  await add(2);
+  await open.redis.hset(queue.toKey("job_0"), "data", "{ not JSON");
+  start(async (job: Job) => {
+    seen.push(job.data);
+    if (job.data === null) throw new UnrecoverableError("unreadable");
+  });
+  await expect.poll(() => queue.getCompletedCount(), { timeout: 5_000 }).toBe(1);
+  await expect.poll(() => queue.getFailedCount()).toBe(1);
+  expect(seen).toEqual([null, { i: 1 }]);
+});
+
 test("close waits for what runs and takes nothing new", async () => {
   const done: (string | undefined)[] = [];
   const pump = start(async (job: Job) => {
@@ -136,6 +180,22 @@ test("close interrupts the wait for jobs", async () => {
   const startedAt = performance.now();
   await pump.close();
   expect(performance.now() - startedAt).toBeLessThan(1_000);
+});
+
+test("a job put off is not run before its time, and no try is spent", async () => {
+  const startedAt = performance.now();
+  const runs: number[] = [];
+  start(async (job: Job, token) => {
+    runs.push(performance.now() - startedAt);
+    if (runs.length > 1) return;
+    await job.moveToDelayed(Date.now() + 800, token);
+    throw new DelayedError();
+  });
+  await add(1);
+  await expect.poll(() => queue.getCompletedCount(), { timeout: 5_000 }).toBe(1);
+  expect(runs.length).toBe(2);
+  expect(runs[1]! - runs[0]!).toBeGreaterThan(700);
+  expect((await queue.getJob("job_0"))?.attemptsMade).toBe(1);
 });
 
 test("a job handed back is the next one taken, with no try spent", async () => {
