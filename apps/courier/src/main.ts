@@ -1,6 +1,12 @@
 /** The process: does each sweep over and over until it is told to stop. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { connectRedis, createKeys, createLedger, createQueues, createUpkeep } from "@glimpse/ledger";
+import {
+  connectRedis,
+  createKeys,
+  createLedger,
+  createQueues,
+  createUpkeep,
+} from "@glimpse/ledger";
 import { createProcessLogger } from "@glimpse/telemetry";
 import { readConfig } from "./config.ts";
 import { createSweeps } from "./sweep.ts";
@@ -37,7 +43,6 @@ const sweeping = [
   every(1_000, "pending", () => sweeps.pending()),
   every(config.orphanSweepMs, "orphans", () => sweeps.orphans()),
   every(5_000, "turns", () => sweeps.turns()),
-  every(60_000, "trim", () => sweeps.trim()),
 ];
 log.info("ready");
 

@@ -74,9 +74,6 @@ export function createSweeps({ shard, ledger, queues, upkeep }: SweepDeps) {
       return requeued;
     },
 
-    /** Removes what indexes have of jobs that are no longer kept. */
-    trim: () => upkeep.trim(),
-
     /** Keeps priorities within BullMQ's range. */
     async turns(limit = rebaseAfter): Promise<number> {
       let changed = 0;

@@ -23,7 +23,13 @@ export function shardOf(id: string): string {
 export function keysOfEnd(keys: Keys, id: string): string[] {
   const shard = shardOf(id);
   const ofJob = [keys.job(id), keys.log(id), keys.pending(shard), keys.followers(id)];
-  return [...ofJob, keys.deadlines(shard), keys.active(shard), keys.fair(shard), keys.outbox(shard)];
+  return [
+    ...ofJob,
+    keys.deadlines(shard),
+    keys.active(shard),
+    keys.fair(shard),
+    keys.outbox(shard),
+  ];
 }
 
 /** Names of keys and channels under `prefix`. */
@@ -44,8 +50,6 @@ export function createKeys(prefix: string) {
     followers: ofJob("followers"),
     /** Sorted set by time: jobs recorded but perhaps not yet in the queue; 0 for those that nobody else will enqueue. */
     pending: ofShard("pending"),
-    /** Sorted set by time: all jobs. */
-    index: ofShard("index"),
     /** Sorted set by time: a tenant's jobs. */
     tenantIndex: (shard: string, tenant: string) => of(shard, `index:${tenant}`),
     /** String: the id of the job that runs, or has lately answered, what has this digest. */

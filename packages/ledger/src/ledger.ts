@@ -123,7 +123,6 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
   const ofJob = (id: string) => keysOfEnd(keys, id);
   const indexed = (id: string, tenant: string) => [
     ...ofJob(id),
-    keys.index(shardOf(id)),
     keys.tenantIndex(shardOf(id), tenant),
   ];
   const names = (id: string) => [id, keys.channel(id), retentionS];
@@ -278,6 +277,12 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     /** Says that a worker is alive, for `ttlMs`. */
     async beat(worker: WorkerBeat, ttlMs: number): Promise<void> {
       await run("beat", [keys.workers(shard)], [worker.id, JSON.stringify(worker), ttlMs]);
+    },
+
+    /** How long jobs of a version ran lately; null when none has succeeded. */
+    async meanRunMs(version: string): Promise<number | null> {
+      const mean = await redis.hget(`${keys.fair(shard)}:${version}`, "run_ms");
+      return mean === null ? null : Number(mean);
     },
 
     /** Takes a worker off the list at once. */

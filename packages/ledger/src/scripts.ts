@@ -3,14 +3,14 @@ import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 
 const keyCounts = {
-  submit: 10,
+  submit: 9,
   start: 8,
   append: 2,
   release: 2,
   suspect: 1,
   finish: 8,
   cancel: 8,
-  delete: 10,
+  delete: 9,
   expire: 8,
   place: 8,
   requeue: 8,

@@ -94,12 +94,6 @@ export function createUpkeep(
       return (await step("requeue", id, attempt)) === 1;
     },
 
-    /** Removes entries of jobs that are no longer kept. */
-    async trim(): Promise<void> {
-      const until = (await now()) - retentionS * 1_000;
-      await redis.zremrangebyscore(keys.index(shard), "-inf", until);
-    },
-
     /**
      * Has a version's priorities counted from a new base when the clock is more than `limit` past the old one.
      * Not `settled`: jobs in the queue may have a priority of an old base; say `settle` once they have not.

@@ -1,5 +1,5 @@
--- Accepts a job in one step: the record, event 0, the indexes and the pending mark; or what an id, a tombstone or an identical job says.
--- KEYS: as in _end, then index, tenant's index
+-- Accepts a job in one step: the record, event 0, the index and the pending mark; or what an id, a tombstone or an identical job says.
+-- KEYS: as in _end, then the tenant's index
 -- ARGV: id, channel, retention_s, tenant, fingerprint ('' for an id that nobody has chosen),
 --       same (key of what is identical to this job, '' when nothing can be), cache_s,
 --       keys of its pictures' holders (a space between), deadline_ms (0: none),
@@ -13,6 +13,7 @@
 --   full      the tenant has as many jobs that have not ended as it may; nothing was changed
 --   deleted   the id's job has been deleted; nothing was changed
 local max_followers = 100
+local longest_deadline_s = 86400
 
 -- 1 is the most urgent.
 local function rank(priority)
@@ -44,10 +45,10 @@ if deadline_ms ~= "0" then
   redis.call("HSET", job.key, "deadline_at", at + deadline_ms)
   redis.call("ZADD", job.deadlines, at + deadline_ms, job.id)
 end
-for i = 9, 10 do
-  redis.call("ZADD", KEYS[i], at, job.id)
-  redis.call("ZREMRANGEBYSCORE", KEYS[i], "-inf", at - job.retention_s * 1000)
-end
+local kept_s = job.retention_s + longest_deadline_s
+redis.call("ZADD", KEYS[9], at, job.id)
+redis.call("ZREMRANGEBYSCORE", KEYS[9], "-inf", at - kept_s * 1000)
+redis.call("EXPIRE", KEYS[9], kept_s)
 -- Pictures stay for as long as the record does, however often it is begun again.
 for holder_list in string.gmatch(holders, "%S+") do
   redis.call("RPUSH", holder_list, job.key)
