@@ -40,8 +40,8 @@ test("another body or another tenant does not get the job", async () => {
   expect(await submit(id, "body")).toBe("created");
   expect(await submit(id, "other")).toBe("conflict");
   expect(await submit(id, "body", "other")).toBe("conflict");
-  const { chosen: _, ...unchosen } = newJob(id, "body");
-  const random = await open.ledger.submit(unchosen);
+  const { tenant, model, version, input, metadata } = newJob(id, "body");
+  const random = await open.ledger.submit({ tenant, model, version, input, metadata });
   expect(await submit(random.id, "body")).toBe("conflict");
 });
 
