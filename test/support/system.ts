@@ -11,13 +11,14 @@ const root = join(import.meta.dirname, "../..");
 const workerFiles = {
   nano: join(root, "apps/worker/src/main.ts"),
   scripted: join(import.meta.dirname, "scripted-worker.ts"),
+  "scripted fleet": join(import.meta.dirname, "scripted-fleet.ts"),
 };
 
 export type System = Awaited<ReturnType<typeof startSystem>>;
 
 type Options = {
   redisUrl: string;
-  engine: "nano" | "scripted";
+  engine: keyof typeof workerFiles;
   env?: Record<string, string>;
 };
 
@@ -43,9 +44,9 @@ export async function startSystem({ redisUrl, engine, env = {} }: Options) {
     return process;
   }
 
-  async function startApi() {
+  async function startApi(more: Record<string, string> = {}) {
     const port = await freePort();
-    const api = await start(join(root, "apps/api/src/main.ts"), { PORT: String(port) });
+    const api = await start(join(root, "apps/api/src/main.ts"), { PORT: String(port), ...more });
     return { api, url: `http://127.0.0.1:${port}` };
   }
 

@@ -90,6 +90,7 @@ function keepWorker(card: string | null, options: FleetOptions & { onReady: () =
     const env = { ...options.env, ...cardOnly, WORKER_ID: workerId };
     const current = fork(program, { env, execArgv: process.execArgv });
     child = current;
+    log.info({ pid: current.pid }, "a worker starts");
     current.on("message", (message) => {
       const read = report.safeParse(message);
       if (read.success) onReport(read.data);

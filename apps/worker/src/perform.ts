@@ -28,6 +28,9 @@ export type PerformDeps = {
 /** Why a running job is stopped: by its client, by its deadline, for our own end, or because another attempt has taken over. */
 type Stop = "canceled" | "expired" | "drain" | "stale";
 
+/** Asked a little after the deadline, so that one question suffices. */
+const deadlineSlackMs = 5;
+
 const stopOf: Record<string, Stop> = { cancel: "canceled", expire: "expired" };
 
 const refusals = {
@@ -47,6 +50,7 @@ export function createPerform(deps: PerformDeps): Perform {
 
   return async function perform(id, alone, drain) {
     const stop = new AbortController();
+    let deadline: NodeJS.Timeout | undefined;
     const stopFor = (reason: Stop) => stop.abort(reason);
     const onDrain = () => stopFor("drain");
     drain.addEventListener("abort", onDrain);
@@ -59,12 +63,25 @@ export function createPerform(deps: PerformDeps): Perform {
       const attempt = await start(id, alone);
       if (typeof attempt === "string" || "postponed" in attempt) return attempt;
       if (drain.aborted) onDrain();
+      deadline = watchDeadline(attempt, () => stopFor("expired"));
       return await performAttempt(attempt, stop.signal, stopFor);
     } finally {
+      clearTimeout(deadline);
       unlisten();
       drain.removeEventListener("abort", onDrain);
     }
   };
+
+  /** Our clock only says when to ask; whether the time is up, Redis's does. If asking fails, the courier's sweep finds it. */
+  function watchDeadline({ id, leftMs }: Attempt, onExpired: () => void) {
+    if (leftMs === null) return undefined;
+    return setTimeout(() => {
+      ledger.expire(id).then(
+        (isOver) => isOver && onExpired(),
+        (error: unknown) => log.warn({ error, job: id }, "could not ask whether the job is late"),
+      );
+    }, leftMs + deadlineSlackMs);
+  }
 
   async function start(id: string, alone: boolean): Promise<Attempt | Performed> {
     const started = await ledger.start(id, alone);

@@ -11,9 +11,10 @@ const closingMs = 4_000;
  * A second signal ends the grace. Exits with 1 when Redis is away and nothing comes to an end.
  */
 export async function runUntilSignal(deps: WorkerDeps, close: () => Promise<void>): Promise<void> {
-  const { config, log } = deps;
-  const worker = await startWorker(deps);
-  log.info({ worker: worker.id, ...config.served, threads: config.threads }, "ready");
+  const { config } = deps;
+  const log = deps.log.child({ worker: config.workerId });
+  const worker = await startWorker({ ...deps, log });
+  log.info({ ...config.served, threads: config.threads }, "ready");
 
   let asked = false;
   async function stop(signal: string): Promise<void> {
