@@ -2,6 +2,7 @@
 import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { ApiError } from "./api-error.ts";
+import type { Shares } from "./config.ts";
 import type { Intake } from "./intake.ts";
 
 export type AcceptDeps = {
@@ -9,6 +10,7 @@ export type AcceptDeps = {
   queues: Queues;
   takeIn: Intake;
   served: { model: string; version: string };
+  shares: Shares;
   log: Logger;
 };
 
@@ -24,7 +26,7 @@ export type Submission = {
 export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
-export function createAccept({ ledger, queues, takeIn, served, log }: AcceptDeps) {
+export function createAccept({ ledger, queues, takeIn, served, shares, log }: AcceptDeps) {
   return async function accept({
     bytes,
     contentType,
@@ -34,12 +36,18 @@ export function createAccept({ ledger, queues, takeIn, served, log }: AcceptDeps
     const choice = chosenId === null ? null : { id: chosenId, tenant };
     const taken = await takeIn(bytes, contentType, choice);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
-    const { model, input, metadata, fingerprint } = taken;
+    const { model, input, metadata, fingerprint, priority = "normal" } = taken;
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
-    const job = { tenant, ...served, input, metadata, ...(chosen && { chosen }) };
+    const standing = {
+      priority,
+      deadlineMs: taken.deadlineMs ?? shares.defaultDeadlineMs,
+      weight: shares.weights[tenant] ?? 1,
+      maxActive: shares.maxActive,
+    };
+    const job = { tenant, ...served, input, metadata, standing, ...(chosen && { chosen }) };
     const { id, outcome, place } = await ledger.submit(job);
     if (outcome === "conflict") {
       throw new ApiError(
@@ -49,6 +57,10 @@ export function createAccept({ ledger, queues, takeIn, served, log }: AcceptDeps
     }
     if (outcome === "deleted") {
       throw new ApiError("job_deleted", "This request was accepted before and its job deleted.");
+    }
+    if (outcome === "full") {
+      const message = `There are ${shares.maxActive} jobs that have not ended. Wait for some of them.`;
+      throw new ApiError("too_many_jobs", message);
     }
     if (outcome === "created") await enqueue(id, place);
     return { id, isNew: chosenId === null || outcome !== "existing" };

@@ -24,6 +24,7 @@ import { readChosenId, readIdempotencyKey } from "./idempotency.ts";
 import { listModels, readReadiness } from "./health.ts";
 import { listJobs } from "./list-jobs.ts";
 import { openApiDocument } from "./openapi.ts";
+import { createReadPlace } from "./queue-place.ts";
 import { createSse, sseHeaders } from "./sse.ts";
 import { tenantOf } from "./tenant.ts";
 import { validate } from "./validate.ts";
@@ -47,6 +48,7 @@ const maxWaitS = 60;
 export function createApp(deps: AppDeps): Hono<AppEnv> {
   const { ledger, queues, served, limits, log, closing } = deps;
   const accept = createAccept(deps);
+  const readPlace = createReadPlace(deps);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const app = new Hono<AppEnv>();
 
@@ -97,7 +99,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     const waitMs = readWaitMs(c, 0);
     const job = await waitForEnd(deps, readJobId(c), tenantOf(c), waitMs, untilGone(c));
     if (job === null) throw noSuchJob();
-    const body = JSON.stringify(job);
+    const body = JSON.stringify({ ...job, queue: await readPlace(job) });
     c.header("ETag", `"${createHash("sha1").update(body).digest("base64url")}"`);
     c.header("Cache-Control", "no-cache");
     c.header("Content-Type", "application/json");

@@ -1,5 +1,12 @@
 /** The API's environment, read once. */
-import { count, parseEnvironment, servedModel, sharedEnvironment } from "@glimpse/contracts";
+import {
+  count,
+  deadlineMs,
+  parseEnvironment,
+  servedModel,
+  sharedEnvironment,
+  tenantId,
+} from "@glimpse/contracts";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
@@ -14,6 +21,24 @@ const environment = sharedEnvironment.extend({
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
   /** How long an answer is given to identical deterministic jobs; 0 switches that off, and joining those in flight with it. */
   RESULT_CACHE_S: z.coerce.number().int().min(0).default(300),
+  /** How long a job may take, from acceptance, when it does not say so itself. */
+  DEFAULT_DEADLINE_MS: z.coerce.number().pipe(deadlineMs).default(3_600_000),
+  /** How many jobs that have not ended a tenant may have. */
+  MAX_JOBS_PER_TENANT: count(10_000),
+  /** Tenants' shares of the workers against each other, such as `a=2,b=0.5`; who is not named has 1. */
+  TENANT_WEIGHTS: z
+    .string()
+    .transform((text) => Object.fromEntries(text.split(",").map((entry) => entry.split("="))))
+    .pipe(
+      z.record(
+        tenantId,
+        z.coerce
+          .number()
+          .min(1 / 64)
+          .max(16),
+      ),
+    )
+    .default({}),
   DRAIN_MS: count(10_000),
   /** How long a reader of events may read nothing before its connection is cut. */
   STREAM_STALL_MS: count(30_000),
@@ -22,6 +47,13 @@ const environment = sharedEnvironment.extend({
 export type Config = ReturnType<typeof readConfig>;
 
 export type Limits = { bodyBytes: number; imageBytes: number; imagePixels: number; images: number };
+
+/** What jobs get that do not say otherwise, and what a tenant gets. */
+export type Shares = {
+  defaultDeadlineMs: number;
+  maxActive: number;
+  weights: Readonly<Record<string, number>>;
+};
 
 /** Throws with one line a variable that is wrong, and when the address needs authentication that there is not. */
 export function readConfig(env: Record<string, string | undefined> = process.env) {
@@ -37,6 +69,11 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     imageBytes: parsed.MAX_IMAGE_BYTES,
     imagePixels: parsed.MAX_IMAGE_PIXELS,
     images: parsed.MAX_IMAGES,
+  };
+  const shares: Shares = {
+    defaultDeadlineMs: parsed.DEFAULT_DEADLINE_MS,
+    maxActive: parsed.MAX_JOBS_PER_TENANT,
+    weights: parsed.TENANT_WEIGHTS,
   };
   return {
     host: parsed.HOST,
@@ -54,6 +91,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     drainMs: parsed.DRAIN_MS,
     streamStallMs: parsed.STREAM_STALL_MS,
     limits,
+    shares,
   };
 }
 

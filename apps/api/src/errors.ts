@@ -38,7 +38,7 @@ export function refusalOf(error: unknown): ApiError | null {
 
 function problemResponse(c: Context<AppEnv>, { code, message, param }: ApiError): Response {
   const { status, retryable } = errorCodes[code];
-  if (status === 503) c.header("Retry-After", "1");
+  if (status === 503 || status === 429) c.header("Retry-After", "1");
   c.header("x-should-retry", String(retryable));
   c.header("Content-Type", "application/problem+json");
   const body = problemOf(code, message, param, c.get("requestId"));

@@ -48,6 +48,7 @@ const app = createApp({
   keys,
   served,
   limits,
+  shares: config.shares,
   log,
   closing: closing.signal,
   streamStallMs: config.streamStallMs,

@@ -94,6 +94,8 @@ const body = {
           },
           model: { type: "string" },
           options: { type: "string", description: "JSON, as in Submission" },
+          priority: { type: "string", enum: ["low", "normal", "high"] },
+          deadline_ms: { type: "integer" },
           metadata: { type: "string", description: "JSON, as in Submission" },
         },
       },

@@ -2,7 +2,7 @@
  * From a body's bytes to a checked submission: all that takes long for many megabytes and needs nothing but the bytes.
  * Knows neither Redis nor the server, so that it runs in a thread as well as in place.
  */
-import type { Metadata, Options, Submission } from "@glimpse/contracts";
+import type { Metadata, Options, Priority, Submission } from "@glimpse/contracts";
 import { submission } from "@glimpse/contracts";
 import { ApiError } from "./api-error.ts";
 import type { Limits } from "./config.ts";
@@ -13,12 +13,17 @@ import { validate } from "./validate.ts";
 
 const maxTextLength = 1_000_000;
 
+/** Those of a form's fields that are not plain text. */
+const jsonFields = new Set(["options", "metadata", "deadline_ms"]);
+
 export type BodyPart = { type: "text"; text: string } | { type: "image"; picture: Picture };
 export type ParsedBody = {
   model: string | null;
   messages: { role: "system" | "user" | "assistant"; content: string | BodyPart[] }[];
   options: Options;
   metadata: Metadata;
+  priority?: Priority;
+  deadlineMs?: number;
 };
 
 /** Throws ApiErrors only. */
@@ -96,6 +101,8 @@ async function assemble(
     messages: parsed,
     options: body.options ?? {},
     metadata: body.metadata ?? {},
+    ...(body.priority !== undefined && { priority: body.priority }),
+    ...(body.deadline_ms !== undefined && { deadlineMs: body.deadline_ms }),
   };
 }
 
@@ -155,7 +162,7 @@ async function readForm(
     if (typeof value !== "string")
       throw new ApiError("invalid_request", `${name} must not be a file.`, name);
     if (fields.has(name)) throw new ApiError("invalid_request", `${name} is given twice.`, name);
-    const isJson = name === "options" || name === "metadata";
+    const isJson = jsonFields.has(name);
     fields.set(name, isJson ? parseJson(new TextEncoder().encode(value), name) : value);
   }
   return { fields: Object.fromEntries(fields), files };

@@ -28,6 +28,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     takeIn: intake.takeIn,
     served: config.served,
     limits: testLimits,
+    shares: config.shares,
     log: createLogger("test", "silent"),
     closing: closing.signal,
     streamStallMs: 1_000,

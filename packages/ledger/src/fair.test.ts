@@ -69,7 +69,9 @@ test("a tenant's five hundred jobs do not delay the first ones of others", async
   await submit("c", 20);
   await run(100);
   const ends = ["b", "c"].map((tenant) => order.lastIndexOf(tenant) + 1);
-  console.log(`500 of a, after 153 of them 20 of b and 20 of c: b ends at ${ends[0]}, c at ${ends[1]}`);
+  console.log(
+    `500 of a, after 153 of them 20 of b and 20 of c: b ends at ${ends[0]}, c at ${ends[1]}`,
+  );
   const fair = 153 + 3 * 20;
   for (const end of ends) expect(Math.abs(end - fair)).toBeLessThanOrEqual(fair * 0.1);
 });
