@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { problem } from "@glimpse/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createClient, textOf } from "./support/client.ts";
+import { openEventStream } from "./support/event-stream.ts";
 import type { RedisServer } from "./support/redis-server.ts";
 import { startRedisServer } from "./support/redis-server.ts";
 import type { System } from "./support/system.ts";
@@ -62,7 +63,10 @@ async function works(): Promise<void> {
 test("a Redis that is gone: 503 at once, and the running job is finished when it is back", async () => {
   const { id } = await client.submit({ prompt: "count 60 every 20" });
   const queued = await client.submit({ prompt: "count 2 every 1" });
-  for await (const event of client.events(id)) if (event.type === "delta") break;
+  const heard: number[] = [];
+  const open = await openEventStream(system.url, id, -1, (event) => heard.push(event.id));
+  if (typeof open === "number") throw new Error(`refused: ${open}`);
+  await expect.poll(() => heard.length).toBeGreaterThan(2);
   await sleep(1_100); // appendfsync everysec
   await redis.kill("SIGKILL");
   expect(await refusals()).toBeLessThan(1_500);
@@ -71,6 +75,9 @@ test("a Redis that is gone: 503 at once, and the running job is finished when it
   const events = [];
   for await (const event of client.events(id)) events.push(event);
   expect(events.at(-1)?.type).toBe("succeeded");
+  // The stream that was open has waited the outage out.
+  await open.closed;
+  expect(heard).toEqual(events.map((_, i) => i));
   expect(textOf(events)).toBe(Array.from({ length: 60 }, (_, i) => `${i} `).join(""));
   expect(await client.read(queued.id, 20)).toMatchObject({ state: "succeeded" });
 }, 60_000);

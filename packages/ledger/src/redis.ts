@@ -12,7 +12,7 @@ const profiles = {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 1,
     commandTimeout: 1_000,
-    socketTimeout: 5_000,
+    socketTimeout: 3_000,
     connectTimeout: 2_000,
   },
   /** For megabytes on behalf of those who must answer now. */
