@@ -179,3 +179,24 @@ test("when the worker drains, the job is handed back", async () => {
   expect(await open.ledger.read(id, defaultTenant)).toMatchObject({ state: "queued" });
   expect((await open.ledger.readLog(id, -1)).at(-1)?.type).toBe("queued");
 });
+
+test("a deadline that passes while the job runs stops the engine, with nobody else's help", async () => {
+  const input = { messages: [{ role: "user" as const, content: "What?" }], options: {} };
+  const job = { tenant: defaultTenant, model: "nano", version: "nano@1", input, metadata: {} };
+  const standing = { deadlineMs: 150 };
+  const { id } = await open.ledger.submit({ ...job, standing });
+  let stopped = false;
+  const perform = performWith(async function* (request, signal) {
+    yield* endless(request, signal);
+    stopped = true;
+  });
+  expect(await perform(id, false, never)).toBe("done");
+  expect(stopped).toBe(true);
+  const expired = await open.ledger.read(id, defaultTenant);
+  expect(expired).toMatchObject({ state: "expired", error: { code: "deadline_exceeded" } });
+  const lateMs = Date.parse(expired!.finished_at!) - Date.parse(expired!.deadline_at!);
+  expect(lateMs).toBeGreaterThanOrEqual(0);
+  const log = await open.ledger.readLog(id, -1);
+  expect(types(log).filter((type) => type === "expired")).toEqual(["expired"]);
+  expect(types(log).at(-1)).toBe("expired");
+});
