@@ -28,6 +28,8 @@ export class Pump extends Worker {
   readonly #onPoisoned: PumpOptions["onPoisoned"];
   readonly #owner: string;
   #tokens = 0;
+  /** Has the pump look again whether it may take; called whenever a job has ended. */
+  #wake = () => {};
 
   constructor(name: string, processor: Processor, options: PumpOptions) {
     const { onPoisoned, mayTake = () => true, ...others } = options;
@@ -62,7 +64,7 @@ export class Pump extends Worker {
     while (!this.closing) {
       const free = this.concurrency - this.#inFlight.size;
       if (this.#inFlight.size > 0 && (free === 0 || !this.#mayTake())) {
-        await Promise.race(this.#inFlight);
+        await new Promise<void>((resolve) => (this.#wake = resolve));
         continue;
       }
       const asked = Math.min(free, burst);
@@ -94,7 +96,10 @@ export class Pump extends Worker {
     try {
       const job = await this.getNextJob(token, options);
       if (job === undefined) return false;
-      const work: Promise<void> = this.#work(job, token).finally(() => this.#inFlight.delete(work));
+      const work: Promise<void> = this.#work(job, token).finally(() => {
+        this.#inFlight.delete(work);
+        this.#wake();
+      });
       this.#inFlight.add(work);
       return true;
     } catch (error) {
@@ -116,6 +121,7 @@ export class Pump extends Worker {
           token,
           () => !this.closing && this.#mayTake() && this.#inFlight.size <= this.concurrency,
         );
+        this.#wake();
       }
     } catch (error) {
       this.emit("error", error as Error);
