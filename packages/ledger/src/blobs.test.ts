@@ -52,7 +52,7 @@ async function submit(...digests: string[]): Promise<string> {
 /** The time to look at every picture has come. */
 async function comeTime(): Promise<void> {
   const index = open.keys.blobs(shard);
-  for (const digest of await open.redis.zrange(index, 0, -1))
+  for (const digest of await open.redis.zrange(index, "0", "-1"))
     await open.redis.zadd(index, 0, digest);
 }
 const total = async () => Number(await open.redis.get(open.keys.blobTotal(shard)));

@@ -1,0 +1,82 @@
+/** The whole path: HTTP, API, ledger, BullMQ, worker; only the engine is a stand-in. */
+import { job } from "@glimpse/contracts";
+import { Pool } from "undici";
+import type { Child } from "./children.ts";
+import { startApi, startChild } from "./children.ts";
+import type { System } from "./systems.ts";
+import { many, slots } from "./systems.ts";
+
+const workersFile = new URL("./workers.ts", import.meta.url);
+/** Workers that share a process: each has an event loop's time enough. */
+const workersAProcess = 16;
+const jsonBody = { "Content-Type": "application/json" };
+
+export type Whole = Awaited<ReturnType<typeof startWhole>>;
+
+/** Starts an API and one worker. */
+export async function startWhole(redisUrl: string) {
+  const env = { REDIS_URL: redisUrl, KEY_PREFIX: "bench", MODEL_DIR: "models/nano" };
+  const api = await startApi(env);
+  const http = new Pool(api.url, { connections: 2_048, pipelining: 1 });
+  let prompt = "take 0";
+  let processes: Child[] = [];
+
+  async function dismiss(): Promise<void> {
+    await Promise.all(processes.map((process) => process.stop()));
+    processes = [];
+  }
+
+  /** Exchanges the workers; `url` is Redis as they see it. */
+  async function hire(workers: number, slotsEach: number, url = redisUrl): Promise<void> {
+    await dismiss();
+    for (let left = workers; left > 0; left -= workersAProcess) {
+      const own = { WORKERS: String(Math.min(left, workersAProcess)), SLOTS: String(slotsEach) };
+      processes.push(await startChild(workersFile, { ...env, ...own, REDIS_URL: url }));
+    }
+    await api.knows(workers);
+  }
+
+  async function post(path: string): Promise<Buffer> {
+    const body = JSON.stringify({ prompt });
+    const response = await http.request({ path, method: "POST", headers: jsonBody, body });
+    const text = Buffer.from(await response.body.arrayBuffer());
+    if (response.statusCode > 202) throw new Error(`${response.statusCode} ${text.toString()}`);
+    return text;
+  }
+
+  const submit = async () => job.parse(JSON.parse((await post("/v1/jobs")).toString()));
+
+  async function ask(): Promise<void> {
+    const answer = JSON.parse((await post("/v1/infer?wait=60")).toString()) as { state: string };
+    if (answer.state !== "succeeded") throw new Error(`a job is ${answer.state}`);
+  }
+
+  /** Submits a job and resolves at the first piece of its answer. */
+  async function firstPiece(): Promise<void> {
+    const { links } = await submit();
+    const { body } = await http.request({ path: links.events, method: "GET" });
+    let isHere = false;
+    for await (const part of body) isHere ||= (part as Buffer).includes("event: delta");
+    if (!isHere) throw new Error("no piece came");
+  }
+
+  await hire(1, slots);
+  const system: System = {
+    ask,
+    run: (jobs) => many(jobs, ask),
+    async stop() {
+      await http.close();
+      await dismiss();
+      await api.stop();
+    },
+  };
+  return {
+    ...system,
+    submit,
+    firstPiece,
+    hire,
+    /** What the workers do from now on: so many milliseconds a job. */
+    take: (ms: number) => void (prompt = `take ${ms}`),
+    starts: async () => (await Promise.all(processes.map((process) => process.starts()))).flat(),
+  };
+}
