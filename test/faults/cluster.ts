@@ -1,5 +1,7 @@
 /** The whole system as processes that are started again whenever they die, each on lines of its own that can be broken. */
 import { randomUUID } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort, startRedisServer } from "../support/redis-server.ts";
@@ -13,10 +15,14 @@ const root = join(import.meta.dirname, "../..");
 const inject = new URL("../support/inject.ts", import.meta.url).href;
 const files = {
   api: join(root, "apps/api/src/main.ts"),
+  courier: join(root, "apps/courier/src/main.ts"),
+  /** One worker and the process that watches over it. */
+  fleet: join(root, "test/support/scripted-fleet.ts"),
+  /** A worker that nobody watches over, as when a whole machine dies. */
   worker: join(root, "test/support/scripted-worker.ts"),
 };
 
-type Kind = keyof typeof files;
+export type Kind = keyof typeof files;
 type Env = Record<string, string>;
 
 export type Member = {
@@ -27,10 +33,12 @@ export type Member = {
   door: Proxy | undefined;
   /** The process just now; after a death the next one. */
   running: Running;
-  /** Resolves when the process that runs now is ready. Rejects when it dies first. */
-  ready(): Promise<unknown>;
   /** Ends the present process by the signal; resolves to its exit code once it is gone. Another one follows. */
   kill(signal: NodeJS.Signals): Promise<number | null>;
+  /** The process that does the work: a fleet's worker, else the process itself. */
+  workPid(): number;
+  /** Lets it die, once, when it next comes to the place that KILL_AT names. */
+  layFuse(): Promise<void>;
   /** Resolves when the process that follows `previous` is ready. */
   successor(previous: Running): Promise<void>;
 };
@@ -39,7 +47,9 @@ export type Cluster = Awaited<ReturnType<typeof startCluster>>;
 
 type Options = {
   apis?: number;
+  /** Fleets, or bare workers, and how many. */
   workers?: number;
+  workerKind?: "fleet" | "worker";
   /** On top of the environment of every process. */
   env?: Env;
   /** On top of that, asked at each start of a process: faults inside it (inject.ts). */
@@ -51,18 +61,20 @@ type Options = {
 export async function startCluster({
   apis = 1,
   workers = 1,
+  workerKind = "fleet",
   env = {},
   envOfStart = () => ({}),
   restartAfterMs = 100,
 }: Options = {}) {
   const redis = await startRedisServer();
+  const folder = await mkdtemp(join(tmpdir(), "glimpse-faults-"));
   const prefix = `faults-${randomUUID()}`;
   const ended: Running[] = [];
-  const deaths = { api: 0, worker: 0 };
   let stopping = false;
 
   async function keep(kind: Kind): Promise<Member> {
     const redisLine = await startProxy(redis.port);
+    const fuse = join(folder, randomUUID());
     const port = kind === "api" ? await freePort() : undefined;
     const launch = (isFirst: boolean) =>
       startProcess(files[kind], {
@@ -70,6 +82,8 @@ export async function startCluster({
         REDIS_URL: redisLine.url,
         KEY_PREFIX: prefix,
         MODEL_DIR: join(root, "models/nano"),
+        DATA_DIR: folder,
+        KILL_FUSE: fuse,
         ...(port !== undefined && { PORT: String(port) }),
         ...env,
         ...envOfStart(kind, isFirst),
@@ -79,18 +93,21 @@ export async function startCluster({
       redisLine,
       door: port === undefined ? undefined : await startProxy(port),
       running: launch(true),
-      ready: () => member.running.logged("ready"),
       kill: (signal) => member.running.kill(signal),
+      workPid() {
+        const pid = member.running.log.findLast(({ msg }) => msg === "faults injected")?.pid;
+        return typeof pid === "number" ? pid : member.running.pid;
+      },
+      layFuse: () => writeFile(fuse, ""),
       async successor(previous) {
         await previous.exited;
         while (member.running === previous) await sleep(10);
-        await member.ready();
+        await member.running.logged("ready");
       },
     };
     async function again(): Promise<void> {
       await member.running.exited;
       ended.push(member.running);
-      deaths[kind]++;
       await sleep(restartAfterMs);
       if (stopping) return;
       member.running = launch(false);
@@ -100,9 +117,12 @@ export async function startCluster({
     return member;
   }
 
-  const kinds: Kind[] = [...Array<Kind>(apis).fill("api"), ...Array<Kind>(workers).fill("worker")];
+  const kinds = [
+    ...Array<Kind>(apis).fill("api"),
+    ...Array<Kind>(workers).fill(workerKind),
+    "courier" as const,
+  ];
   const members = await Promise.all(kinds.map(keep));
-  const of = (kind: Kind) => members.filter((member) => member.kind === kind);
 
   /** Every line of every process, dead or alive. */
   const logs = () =>
@@ -110,29 +130,31 @@ export async function startCluster({
 
   async function stop(): Promise<void> {
     stopping = true;
+    for (const member of members) killQuietly(member.workPid());
     await Promise.all(members.map((member) => member.kill("SIGKILL")));
     for (const { redisLine, door } of members) {
       redisLine.close();
       door?.close();
     }
     await redis.stop();
+    await rm(folder, { recursive: true, force: true });
   }
 
-  await Promise.all(members.map((member) => member.ready())).catch(async (error: unknown) => {
-    await stop();
-    throw error;
-  });
+  await Promise.all(members.map(({ running }) => running.logged("ready"))).catch(
+    async (error: unknown) => {
+      await stop();
+      throw error;
+    },
+  );
   return {
     redis,
     prefix,
-    apis: of("api"),
-    workers: of("worker"),
     members,
+    apis: members.filter(({ kind }) => kind === "api"),
+    workers: members.filter(({ kind }) => kind === workerKind),
     logs,
-    /** How many processes of each kind have ended so far, however they did. */
-    deaths: () => ({ ...deaths }),
     /** Where clients reach the APIs, through lines that can be broken. */
-    urls: of("api").map(({ door }) => `http://127.0.0.1:${door?.port}`),
+    urls: members.flatMap(({ door }) => (door ? [`http://127.0.0.1:${door.port}`] : [])),
     /** What the workers said of their jobs. */
     workersWords(): Entry[] {
       return logs().flatMap(({ msg, job, attempt, state, final }): Entry[] => {
@@ -150,7 +172,16 @@ export async function startCluster({
         await door?.heal();
       }
     },
-    /** Ends every process and Redis, and removes what Redis wrote. */
+    /** Ends every process and Redis, and removes what they wrote. */
     stop,
   };
+}
+
+/** Sends SIGKILL, to a process that may be gone already. */
+export function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It is gone.
+  }
 }

@@ -31,7 +31,7 @@ export async function drain(times: number, graceMs: number, seed: number): Promi
     for (let i = 0; i < times; i++) {
       for (let n = 0; n < 8; n++) {
         const lengthMs = random.between(0, 2 * graceMs);
-        const order = { key: `drain ${i} ${n}`, ...count(20, Math.round(lengthMs / 20)) };
+        const order = { key: `drain-${i}-${n}`, ...count(20, Math.round(lengthMs / 20)) };
         submitted.push(await clients.submit(order));
       }
       await sleep(random.between(0, 200));

@@ -12,6 +12,7 @@ import type { Findings } from "./checker.ts";
 import { cut, cuts } from "./cut.ts";
 import { drain } from "./drain.ts";
 import { poison } from "./poison.ts";
+import type { RestartResult } from "./restart.ts";
 import { places, restart } from "./restart.ts";
 import { retry } from "./retry.ts";
 import { storm } from "./storm.ts";
@@ -59,17 +60,26 @@ const shows: Record<string, () => Promise<void>> = {
 
   async restart() {
     const each = Math.ceil(times(32) / places.length);
-    const results = await Promise.all(places.map((place) => restart(place, each, seed)));
-    const all = results.flatMap(({ restartMs }) => restartMs).toSorted((a, b) => a - b);
-    for (const { place, restartMs } of results) tell(`${place}: ${restartMs.join(" ")} ms`);
-    const wrongs = results.map(({ findings }) => countWrongs(findings));
-    const p50 = all[Math.floor(all.length / 2)];
-    const max = all.at(-1) ?? Number.NaN;
-    const isRight = max <= 6_000 && results.every(({ findings }) => isClean(findings));
-    conclude(
-      { kills: each * places.length, n: all.length, p50_ms: p50, max_ms: max, wrongs },
-      isRight,
-    );
+    for (const [watchedBy, limitMs] of [
+      ["fleet", 2_000],
+      ["worker", 6_000],
+    ] as const) {
+      // Where nobody sees the death it is waited for, which costs nothing; where somebody does, it is a matter of work.
+      const atOnce = watchedBy === "fleet" ? 1 : places.length;
+      const results: RestartResult[] = [];
+      for (let i = 0; i < places.length; i += atOnce) {
+        const some = places.slice(i, i + atOnce);
+        results.push(...(await Promise.all(some.map((at) => restart(at, watchedBy, each, seed)))));
+      }
+      const all = results.flatMap(({ restartMs }) => restartMs).toSorted((a, b) => a - b);
+      for (const { place, restartMs } of results) tell(`${place}: ${restartMs.join(" ")} ms`);
+      const wrongs = results.map(({ findings }) => countWrongs(findings));
+      const p50_ms = all[Math.floor(all.length / 2)];
+      const max_ms = all.at(-1) ?? Number.NaN;
+      const isRight = max_ms <= limitMs && results.every(({ findings }) => isClean(findings));
+      const seen = watchedBy === "fleet";
+      conclude({ seen_by_fleet: seen, n: all.length, p50_ms, max_ms, wrongs }, isRight);
+    }
   },
 
   async poison() {

@@ -40,7 +40,7 @@ export async function poison(
         ? { prompt: `crash ${signal}`, text: "", ends: ["failed" as const] }
         : count(10, random.between(20, 60));
       const id = await clients.submit({
-        key: `${isPoison ? "poison" : "innocent"} ${i}`,
+        key: `${isPoison ? "poison" : "innocent"}-${i}`,
         ...order,
       });
       (isPoison ? poisonIds : ids).push(id);
@@ -57,7 +57,7 @@ export async function poison(
         const end = stored.get(id)?.log.at(-1);
         return end?.type === "failed" ? (end.error?.code ?? "") : (end?.type ?? "gone");
       }),
-      crashes: cluster.deaths().worker,
+      crashes: cluster.logs().filter(({ msg }) => msg === "a worker died").length,
       seconds: Math.round((performance.now() - startedAt) / 1_000),
       findings: check([...clients.history, ...cluster.workersWords()], [...stored.values()]),
     };

@@ -1,35 +1,33 @@
 /** A worker dies by SIGKILL at a named place of a job: how long until the job runs again, and is it still run to one end? */
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRandom } from "../support/random.ts";
-import { count, createClients } from "./client.ts";
-import { startCluster } from "./cluster.ts";
 import type { Findings } from "./checker.ts";
 import { check } from "./checker.ts";
+import { count, createClients } from "./client.ts";
+import { startCluster } from "./cluster.ts";
 import { openStore } from "./stored.ts";
 
 /** Taken but not begun, in the middle, about to commit, committed but not told to the queue. */
 export const places = ["before start", "after append", "before finish", "after finish"];
 
-/** The first attempt has already ended its job there, so nothing is to be run again. */
-const committed = "after finish";
+/** Who sees it die: the fleet that started it; or nobody, and its lease has to run out, as when a whole machine dies. */
+export type Watched = "fleet" | "worker";
 
 export type RestartResult = {
   place: string;
-  /** From the death to the next attempt's `running`, one a kill. */
+  /** From the death to the next attempt's `running`, for each kill that left something to run again. */
   restartMs: number[];
   findings: Findings;
 };
 
 /** Kills at `place` so many times, each time in the middle of one job, and lets another process take over. */
-export async function restart(place: string, times: number, seed: number): Promise<RestartResult> {
-  let armed = false;
-  const cluster = await startCluster({
-    envOfStart(kind) {
-      if (kind !== "worker" || !armed) return {};
-      armed = false;
-      return { KILL_AT: place };
-    },
-  });
+export async function restart(
+  place: string,
+  workerKind: Watched,
+  times: number,
+  seed: number,
+): Promise<RestartResult> {
+  const cluster = await startCluster({ workerKind, env: { KILL_AT: place } });
   const store = openStore(cluster.redis.url, cluster.prefix);
   const clients = createClients(cluster.urls, createRandom(seed));
   const [worker] = cluster.workers;
@@ -37,19 +35,16 @@ export async function restart(place: string, times: number, seed: number): Promi
   const restartMs: number[] = [];
   try {
     for (let i = 0; i < times; i++) {
-      armed = true;
-      const harmless = worker.running;
-      await worker.kill("SIGTERM");
-      await worker.successor(harmless);
-      const victim = worker.running;
-      const id = await clients.submit({ key: `${place} ${i}`, ...count(10, 20) });
-      await victim.exited;
+      await worker.layFuse();
+      const victim = worker.workPid();
+      const id = await clients.submit({ key: `${place.replace(" ", "-")}-${i}`, ...count(10, 20) });
+      while (isAlive(victim)) await sleep(2);
       const diedAt = Date.now();
-      await worker.successor(victim);
-      if (place === committed) await untilLeft(id);
       await store.untilEnded([id], 30_000);
-      const starts = (await store.read(id))?.log.filter(({ type }) => type === "running") ?? [];
-      const again = starts.find(({ at_ms }) => at_ms >= diedAt);
+      await untilLeft(id);
+      while (worker.workPid() === victim) await sleep(10);
+      const log = (await store.read(id))?.log ?? [];
+      const again = log.find(({ type, at_ms }) => type === "running" && at_ms >= diedAt - 2);
       if (again !== undefined) restartMs.push(again.at_ms - diedAt);
     }
     await sleep(200); // The worker's last words.
@@ -60,13 +55,22 @@ export async function restart(place: string, times: number, seed: number): Promi
     await cluster.stop();
   }
 
-  /** Waits until the queue has noticed that nobody works on the job any more. */
+  /** Waits until the queue knows that nobody works on the job any more. */
   async function untilLeft(id: string): Promise<void> {
-    const name = `${store.keys.queue("0")}:nano@1:active`;
-    for (let i = 0; i < 150; i++) {
-      if (!(await store.redis.lrange(name, 0, -1)).includes(id)) return;
-      await sleep(200);
+    const active = `${store.keys.queue("0")}:nano@1:active`;
+    for (let i = 0; i < 300; i++) {
+      if (!(await store.redis.lrange(active, 0, -1)).includes(id)) return;
+      await sleep(50);
     }
     throw new Error(`${id} stays active in the queue`);
+  }
+}
+
+/** A child that has died is a zombie until its parent has heard of it, which is the moment that counts. */
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
   }
 }

@@ -2,28 +2,35 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import type { Random } from "../support/random.ts";
-import type { Cluster, Member } from "./cluster.ts";
+import type { Cluster, Kind, Member } from "./cluster.ts";
+import { killQuietly } from "./cluster.ts";
 
 /** Breaks something and resolves when it is whole again, or will heal by itself. */
 type Fault = (cluster: Cluster, random: Random) => Promise<void>;
 
-/** Places inside a worker where it may die: taken from the queue, begun, in the middle, about to commit, committed, told. */
-export const workerKillPoints = [
-  "after moveToActive",
-  "after start",
-  "after append",
-  "before finish",
-  "after finish",
-  "after moveToFinished",
-];
+function workerPlaces(): string[] {
+  const ofAttempt = [
+    "before start",
+    "after start",
+    "after append",
+    "before finish",
+    "after finish",
+  ];
+  return ["after moveToActive", ...ofAttempt, "after release", "after moveToFinished"];
+}
 
-/** Places inside an API: nothing written, recorded, enqueued, unmarked. */
-export const apiKillPoints = [
-  "before submit",
-  "after submit",
-  "after addStandardJob",
-  "after zrem",
-];
+/** Where each kind of process may die, in the order of a job's life: between two steps that change Redis. */
+export const places: Record<Kind, string[]> = {
+  api: ["before submit", "after submit", "after addPrioritizedJob", "after zrem"],
+  worker: workerPlaces(),
+  fleet: workerPlaces(),
+  courier: [
+    "after pending",
+    "before addPrioritizedJob",
+    "after addPrioritizedJob",
+    "before requeue",
+  ],
+};
 
 const anyone = (cluster: Cluster, random: Random): Member => random.pick(cluster.members);
 
@@ -50,11 +57,14 @@ async function stopAndGoOn(pid: number, forMs: number): Promise<void> {
 }
 
 const faults: Record<string, Fault> = {
-  async "kill a worker"({ workers }, random) {
-    await random.pick(workers).kill("SIGKILL");
+  async "kill anyone"(cluster, random) {
+    await anyone(cluster, random).kill("SIGKILL");
   },
-  async "kill an API"({ apis }, random) {
-    await random.pick(apis).kill("SIGKILL");
+  async "kill a fleet's worker"({ workers }, random) {
+    killQuietly(random.pick(workers).workPid());
+  },
+  async "let anyone die at a place"(cluster, random) {
+    await anyone(cluster, random).layFuse();
   },
   async "kill Redis"({ redis }, random) {
     await redis.kill("SIGKILL");
@@ -78,7 +88,7 @@ const faults: Record<string, Fault> = {
     await door?.heal();
   },
   "hang a worker past its lease": ({ workers }, random) =>
-    stopAndGoOn(random.pick(workers).running.pid, random.between(6_000, 9_000)),
+    stopAndGoOn(random.pick(workers).workPid(), random.between(6_000, 9_000)),
   "hang an API": ({ apis }, random) =>
     stopAndGoOn(random.pick(apis).running.pid, random.between(500, 3_000)),
   "hang Redis": ({ redis }, random) => stopAndGoOn(redis.pid(), random.between(500, 3_000)),

@@ -5,7 +5,7 @@ import type { Findings } from "./checker.ts";
 import { check } from "./checker.ts";
 import { count, createClients } from "./client.ts";
 import { startCluster } from "./cluster.ts";
-import { apiKillPoints, breakThings, workerKillPoints } from "./schedule.ts";
+import { breakThings, places } from "./schedule.ts";
 import { openStore } from "./stored.ts";
 
 export type StormOptions = {
@@ -41,14 +41,12 @@ export async function storm({
 }: StormOptions): Promise<StormResult> {
   const random = createRandom(seed);
   const startedAt = performance.now();
-  let calm = false;
-  // The first start is left whole; after that every second process carries a place at which it dies.
-  const envOfStart = (kind: "api" | "worker", isFirst: boolean) => {
-    if (isFirst || calm || faults?.length === 0 || random.chance(0.5)) return {};
-    const place = random.pick(kind === "api" ? apiKillPoints : workerKillPoints);
-    return { KILL_AT: `${place} ${random.between(1, 100)}` };
-  };
-  const cluster = await startCluster({ apis, workers, env: { SLOTS: "16", ...env }, envOfStart });
+  const cluster = await startCluster({
+    apis,
+    workers,
+    env: { SLOTS: "16", ...env },
+    envOfStart: (kind) => ({ KILL_AT: random.pick(places[kind]) }),
+  });
   const store = openStore(cluster.redis.url, cluster.prefix);
   try {
     const clients = createClients(cluster.urls, createRandom(seed + 1));
@@ -70,7 +68,6 @@ export async function storm({
       }
     }
     await Promise.all(Array.from({ length: Math.min(jobs, clientsAtOnce) }, client));
-    calm = true;
     storming.abort();
     const done = await breaking;
     await cluster.heal();

@@ -1,21 +1,29 @@
 /**
  * TEST ONLY, loaded into a process under test by --import: faults at a named place inside it, which no product code knows of.
  * The places are commands of Redis, since those are the steps between which a process may die; scripts go by their names.
- *   KILL_AT="before finish 3"       SIGKILL just before the third `finish` is sent
- *   KILL_AT="after moveToActive"    SIGKILL once the first reply of `moveToActive` is there
+ *   KILL_AT="before finish"         SIGKILL just before a `finish` is sent
+ *   KILL_AT="after append"          SIGKILL once the reply of an `append` is there
+ *   KILL_FUSE=path                  but only while this file is there, which is removed before: one death for each time it is laid
  *   PLANT="lose finish"             every third job is lost once its end is said to be written
  *   PLANT="repeat finish"           each job is finished twice
  *   PLANT="swallow append"          every third `append` loses an event of the log
  *   CLOCK_SHIFT_MS=60000            the process's clock is a minute fast
  *   BLOCK_MS=7000                   SIGUSR2 blocks the event loop for so long
  */
+import { unlinkSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import { Redis } from "ioredis";
 
 type Command = Parameters<Redis["sendCommand"]>[0];
 type Scripts = Record<string, { sha: string; lua: string }>;
 
-const { KILL_AT = "", PLANT = "", CLOCK_SHIFT_MS = "0", BLOCK_MS = "0" } = process.env;
+const {
+  KILL_AT = "",
+  KILL_FUSE = "",
+  PLANT = "",
+  CLOCK_SHIFT_MS = "0",
+  BLOCK_MS = "0",
+} = process.env;
 
 /** The name under which a script was defined, without `glimpse_` and BullMQ's `:version`; a plain command's own name. */
 function nameOf(redis: Redis, { name, args }: Command): string {
@@ -27,18 +35,25 @@ function nameOf(redis: Redis, { name, args }: Command): string {
   return found?.[0].replace(/^glimpse_/, "").replace(/:.*$/, "") ?? name;
 }
 
-const [when = "", place = "", count = "1"] = KILL_AT.split(" ");
+const [when = "", place = ""] = KILL_AT.split(" ");
 const [plant = "", planted = ""] = PLANT.split(" ");
-const die = () => void process.kill(process.pid, "SIGKILL");
+
+function die(): void {
+  try {
+    unlinkSync(KILL_FUSE);
+  } catch {
+    return; // It is not laid.
+  }
+  process.kill(process.pid, "SIGKILL");
+}
 
 function injectFaults(): void {
   // oxlint-disable-next-line typescript/unbound-method -- it is called on its connection below
   const send = Redis.prototype.sendCommand;
-  let passed = 0;
   let met = 0;
   Redis.prototype.sendCommand = function sendOrFail(this: Redis, command, stream) {
     const name = nameOf(this, command);
-    if (name === place && ++passed === Number(count)) {
+    if (name === place) {
       if (when === "before") die();
       else void command.promise.then(die, () => {});
     }
@@ -89,6 +104,7 @@ function shiftClock(byMs: number): void {
 }
 
 if (isMainThread) {
+  console.log(JSON.stringify({ msg: "faults injected", pid: process.pid }));
   if (KILL_AT !== "" || PLANT !== "") injectFaults();
   if (CLOCK_SHIFT_MS !== "0") shiftClock(Number(CLOCK_SHIFT_MS));
   if (BLOCK_MS !== "0") {
