@@ -143,10 +143,13 @@ test("when the one that runs is canceled, the next one runs and the others follo
 test("canceling one that has joined cancels no other", async () => {
   const [leader, canceled, follower] = await submitSame(3);
   await open.ledger.cancel(canceled!, defaultTenant);
+  const { id: late, outcome } = await submit();
+  expect(outcome).toBe("joined");
   await end(leader!, answer);
-  expect(await statesOf([leader!, canceled!, follower!])).toEqual([
+  expect(await statesOf([leader!, canceled!, follower!, late])).toEqual([
     "succeeded",
     "canceled",
+    "succeeded",
     "succeeded",
   ]);
   expect(types(await logOf(canceled!))).toEqual(["queued", "canceled"]);

@@ -2,13 +2,12 @@
 -- KEYS: as in _end, then the tenant's index
 -- ARGV: id, channel, retention_s, tenant
 -- Returns 1, 0 when the job has not ended, -1 when the tenant has no such job.
-local record = redis.call("HMGET", KEYS[1], "state", "tenant", "fingerprint", "same")
-local state, tenant, fingerprint, same = unpack(record, 1, 4)
+local record = redis.call("HMGET", KEYS[1], "state", "tenant", "fingerprint")
+local state, tenant, fingerprint = unpack(record, 1, 3)
 if not state or tenant ~= ARGV[4] then return -1 end
 if state == "queued" or state == "running" then return 0 end
 redis.call("DEL", KEYS[1], KEYS[2])
 redis.call("ZREM", KEYS[9], ARGV[1])
-if same and redis.call("GET", same) == ARGV[1] then redis.call("DEL", same) end
 redis.call("HSET", KEYS[1], "tenant", tenant, "fingerprint", fingerprint or "")
 redis.call("EXPIRE", KEYS[1], ARGV[3])
 return 1
