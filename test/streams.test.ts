@@ -78,7 +78,7 @@ test(`${streams} streams through two API processes that are killed in turn: no e
 test("a line to Redis that goes silent is noticed, and a stream goes on over another", async () => {
   const proxy = await startProxy(Number(new URL(inject("redisUrl")).port));
   const { url } = await system.startApi({ REDIS_URL: proxy.url });
-  const { id } = await createClient(system.url).submit({ prompt: "count 300 every 50" });
+  const { id } = await createClient(system.url).submit({ prompt: "count 240 every 50" });
   const heard: { id: number; atMs: number }[] = [];
   const stream = await openEventStream(url, id, -1, (event) => {
     heard.push({ id: event.id, atMs: performance.now() });

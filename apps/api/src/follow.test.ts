@@ -19,7 +19,7 @@ async function start(): Promise<Attempt> {
   const job = { tenant: defaultTenant, model: "nano", version: "nano@1", input, metadata: {} };
   const { id } = await open.ledger.submit(job);
   const attempt = await open.ledger.start(id);
-  if (attempt === null || "ended" in attempt) throw new Error("not started");
+  if (attempt === null || !("attempt" in attempt)) throw new Error("not started");
   return attempt;
 }
 
@@ -107,4 +107,39 @@ test("it ends when its reader is gone, and says so when nothing happens", async 
     if (types.length === 4) gone.abort();
   }
   expect(types).toEqual(["queued", "running", "idle", "idle"]);
+});
+
+test("a later release's events and fields are handed on as they are", async () => {
+  const attempt = await start();
+  const reader = (async () => {
+    const seen: unknown[] = [];
+    for await (const events of follow(open, attempt.id, 1, never)) seen.push(...events);
+    return seen;
+  })();
+  const event = { id: 2, type: "tool_call", at_ms: 1, tool: { name: "crop" } };
+  const end = { id: 3, type: "succeeded", at_ms: 2, attempt: 1, price: 7 };
+  await open.appendRaw(attempt.id, event);
+  await open.appendRaw(attempt.id, end);
+  expect(await reader).toEqual([event, end]);
+});
+
+test("a job that vanishes ends its readers", async () => {
+  const attempt = await start();
+  const reader = numbers(attempt.id, -1);
+  await sleep(50);
+  await open.dropJob(attempt.id);
+  expect(await reader).toEqual([0, 1]);
+});
+
+test("a log of thousands of events comes in portions, each event once", async () => {
+  const attempt = await start();
+  for (let i = 0; i < 25; i++) {
+    await open.ledger.append(
+      attempt,
+      Array.from({ length: 100 }, () => ({ type: "delta" as const, text: "x" })),
+    );
+  }
+  await open.ledger.finish(attempt, outcome);
+  expect(await numbers(attempt.id, -1)).toEqual(range(0, 2_503));
+  expect(await numbers(attempt.id, 2_401)).toEqual(range(2_402, 2_503));
 });

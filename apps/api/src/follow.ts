@@ -113,8 +113,7 @@ export async function waitForEnd(
   waitMs: number,
   signal: AbortSignal,
 ): Promise<Job | null> {
-  const job = await ledger.read(id, tenant);
-  if (job === null || isTerminal(job.state) || waitMs === 0) return job;
+  if (waitMs === 0) return ledger.read(id, tenant);
   const until = performance.now() + waitMs;
   const bell = createBell(signal);
   const stop = await subscriber.subscribe(keys.channel(id), (message) => {

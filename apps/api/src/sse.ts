@@ -9,10 +9,12 @@ export const sseHeaders = {
   "X-Accel-Buffering": "no",
 };
 
+const chunkChars = 16 * 1024;
+
 export type SseOptions = {
   /** Aborted when this process is about to stop: its readers are asked to come back, and the streams end. */
   closing: AbortSignal;
-  /** How long a reader may leave what is there for it. */
+  /** How long a reader may take over one chunk. */
   stallMs: number;
 };
 
@@ -44,7 +46,7 @@ export function createSse({ closing, stallMs }: SseOptions) {
       if (closing.aborted) until.abort("closing");
       try {
         yield comeBack(1_000, 3_000);
-        for await (const events of follow(until.signal)) yield events.map(frame).join("");
+        for await (const events of follow(until.signal)) yield* chunks(events);
         if (closing.aborted) yield `: this server stops\n${comeBack(100, 2_000)}`;
       } catch (error) {
         onError(error);
@@ -78,6 +80,18 @@ export function createSse({ closing, stallMs }: SseOptions) {
 /** When a client that was cut off shall come back: not all at once. */
 function comeBack(minMs: number, maxMs: number): string {
   return `retry: ${Math.round(minMs + (maxMs - minMs) * Math.random())}\n\n`;
+}
+
+/** Few writes for many events, but none so big that a slow reader would take long over it. */
+function* chunks(events: Followed[]): Generator<string> {
+  let chunk = "";
+  for (const event of events) {
+    chunk += frame(event);
+    if (chunk.length < chunkChars) continue;
+    yield chunk;
+    chunk = "";
+  }
+  if (chunk !== "") yield chunk;
 }
 
 function frame(event: Followed): string {

@@ -46,6 +46,17 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     /** Forgets the log's events before number `first`. */
     dropLog: (id: string, first: number) =>
       open.redis.xtrim(open.keys.log(id), "MINID", `${first}-0`),
+    /** Appends an event to the log as a later release might, and publishes it. */
+    async appendRaw(id: string, event: { id: number; [field: string]: unknown }) {
+      const json = JSON.stringify(event);
+      await open.redis.xadd(open.keys.log(id), `${event.id}-1`, "event", json);
+      await open.redis.publish(open.keys.channel(id), json);
+    },
+    /** Loses the job, as a Redis that has lost its data does. */
+    dropJob: (id: string) => open.redis.del(open.keys.job(id), open.keys.log(id)),
+    /** How many connections listen to the job's events. */
+    listeners: async (id: string) =>
+      Number((await open.redis.pubsub("NUMSUB", open.keys.channel(id)))[1]),
     /** Loses the subscriber's connection, which then comes back. */
     cutSubscriber: () => open.listening.disconnect(true),
     async close() {
