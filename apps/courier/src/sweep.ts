@@ -20,29 +20,31 @@ export function createSweeps({ shard, ledger, queues, upkeep }: SweepDeps) {
   return {
     /** Enqueues jobs that were recorded but not enqueued. */
     async pending(olderThanMs = 2_000): Promise<number> {
-      let enqueued = 0;
-      for (const id of await upkeep.pending(olderThanMs, page)) {
-        const place = await upkeep.place(id);
-        if (place !== null) {
-          await queues.enqueue({ id, version: place.version }, place.priority);
-          enqueued++;
-        }
-        await ledger.clearPending(id);
-      }
-      return enqueued;
+      return inPages(
+        () => upkeep.pending(olderThanMs, page),
+        async (id) => {
+          const place = await upkeep.place(id);
+          if (place !== null) {
+            await queues.enqueue({ id, version: place.version }, place.priority);
+          }
+          await ledger.clearPending(id);
+          return place !== null;
+        },
+      );
     },
 
     /** Ends jobs whose deadline has passed. */
     async deadlines(): Promise<number> {
-      let expired = 0;
-      for (const id of await upkeep.due(page)) {
-        if (!(await ledger.expire(id))) continue;
-        expired++;
-        const place = await upkeep.place(id);
-        // One that a worker holds stays there until the worker has stopped it.
-        if (place !== null) await queues.remove({ id, version: place.version });
-      }
-      return expired;
+      return inPages(
+        () => upkeep.due(page),
+        async (id) => {
+          const expired = await ledger.expire(id);
+          const place = expired ? await upkeep.place(id) : null;
+          // One that a worker holds stays there until the worker has stopped it.
+          if (place !== null) await queues.remove({ id, version: place.version });
+          return expired;
+        },
+      );
     },
 
     /**
@@ -55,8 +57,8 @@ export function createSweeps({ shard, ledger, queues, upkeep }: SweepDeps) {
       let after = "";
       for (;;) {
         const jobs = await upkeep.unended(after, page);
-        for (const job of jobs) {
-          if (!(await isOrphan(job))) continue;
+        const orphans = await Promise.all(jobs.map(isOrphan));
+        for (const job of jobs.filter((_, i) => orphans[i])) {
           const now = `${job.state}-${job.attempt}-${job.leader}`;
           if (suspected.get(job.id) !== now) {
             found.set(job.id, now);
@@ -93,6 +95,20 @@ export function createSweeps({ shard, ledger, queues, upkeep }: SweepDeps) {
       return changed;
     },
   };
+
+  /** Does what there is to do now, page by page and each page at once. Returns how often something was done. */
+  async function inPages(
+    next: () => Promise<string[]>,
+    act: (id: string) => Promise<boolean>,
+  ): Promise<number> {
+    let count = 0;
+    for (;;) {
+      const ids = await next();
+      const done = await Promise.all(ids.map(act));
+      count += done.filter(Boolean).length;
+      if (ids.length < page) return count;
+    }
+  }
 
   async function isOrphan(job: Unended): Promise<boolean> {
     if (job.state === null) {

@@ -3,7 +3,6 @@ import type { QueuePayload } from "@glimpse/contracts";
 import { queuePayload } from "@glimpse/contracts";
 import { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Keys } from "./keys.ts";
 import { shardOf } from "./keys.ts";
 
@@ -38,10 +37,10 @@ export function createQueues(redis: Redis, keys: Keys, options: { timeoutMs: num
     action: (queue: Queue) => Promise<T>,
   ): Promise<T> {
     const queue = open(shardOf(id), version);
-    const limit = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
     try {
-      const late = sleep(options.timeoutMs, undefined, { signal: limit.signal }).then(() => {
-        throw new Error("Command timed out");
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new Error("Command timed out")), options.timeoutMs);
       });
       return await Promise.race([action(queue), late]);
     } catch (error) {
@@ -49,7 +48,7 @@ export function createQueues(redis: Redis, keys: Keys, options: { timeoutMs: num
       queue.close().catch(() => {});
       throw error;
     } finally {
-      limit.abort();
+      clearTimeout(timer);
     }
   }
 
@@ -67,25 +66,23 @@ export function createQueues(redis: Redis, keys: Keys, options: { timeoutMs: num
     },
 
     /** Whether a worker has the job or will get it. False also for one that BullMQ has given up. */
-    async holds(payload: QueuePayload): Promise<boolean> {
-      const [added, ended] = await use(payload, (queue) =>
-        redis.hmget(queue.toKey(payload.id), "timestamp", "finishedOn"),
-      );
+    async holds({ id, version }: QueuePayload): Promise<boolean> {
+      const entry = open(shardOf(id), version).toKey(id);
+      const [added, ended] = await redis.hmget(entry, "timestamp", "finishedOn");
       return added !== null && ended === null;
     },
 
     /** How many jobs will be taken up to and with this one; null when it does not wait. */
-    async position(payload: QueuePayload): Promise<number | null> {
-      return use(payload, async (queue) => {
-        const [first, rank] = await Promise.all([
-          redis.llen(queue.toKey("wait")),
-          redis.zrank(queue.toKey("prioritized"), payload.id),
-        ]);
-        if (rank !== null) return first + rank + 1;
-        // Those that lost their worker wait in a list, which is taken from its end and before all others.
-        const index = await redis.lpos(queue.toKey("wait"), payload.id);
-        return index === null ? null : first - index;
-      });
+    async position({ id, version }: QueuePayload): Promise<number | null> {
+      const queue = open(shardOf(id), version);
+      const [first, rank] = await Promise.all([
+        redis.llen(queue.toKey("wait")),
+        redis.zrank(queue.toKey("prioritized"), id),
+      ]);
+      if (rank !== null) return first + rank + 1;
+      // Those that lost their worker wait in a list, which is taken from its end and before all others.
+      const index = await redis.lpos(queue.toKey("wait"), id);
+      return index === null ? null : first - index;
     },
 
     /** Gives all jobs that wait the priority that `expected` says (null: leave it), the next to be taken first. Returns how many were changed. */
