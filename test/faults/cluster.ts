@@ -1,5 +1,6 @@
 /** The whole system as processes that are started again whenever they die, each on lines of its own that can be broken. */
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,6 +40,8 @@ export type Member = {
   workPid(): number;
   /** Lets it die, once, when it next comes to the place that KILL_AT names. */
   layFuse(): Promise<void>;
+  /** Whether it is still there, which is until the moment of death. */
+  isFuseLaid(): boolean;
   /** Resolves when the process that follows `previous` is ready. */
   successor(previous: Running): Promise<void>;
 };
@@ -99,6 +102,7 @@ export async function startCluster({
         return typeof pid === "number" ? pid : member.running.pid;
       },
       layFuse: () => writeFile(fuse, ""),
+      isFuseLaid: () => existsSync(fuse),
       async successor(previous) {
         await previous.exited;
         while (member.running === previous) await sleep(10);
