@@ -69,10 +69,14 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
   async function enqueue(id: string, place: number): Promise<void> {
     try {
       await queues.enqueue({ id, version: served.version }, place);
-      await ledger.clearPending(id);
     } catch (error) {
       // The record is safe and marked as pending: the sweep enqueues it.
       log.warn({ error, job: id }, "recorded but not enqueued");
+      return;
     }
+    // Nobody waits for this: a job that is swept into the queue again is there already.
+    ledger
+      .clearPending(id)
+      .catch((error: unknown) => log.warn({ error, job: id }, "still pending"));
   }
 }

@@ -40,8 +40,7 @@ export type AppDeps = AcceptDeps &
   };
 
 const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
-const waitQuery = (fallbackS: number) =>
-  z.object({ wait: z.coerce.number().min(0).default(fallbackS) });
+const waitQuery = z.object({ wait: z.coerce.number().min(0).optional() });
 const afterQuery = z.object({ after: z.coerce.number().int().min(-1) });
 const maxWaitS = 60;
 
@@ -205,7 +204,7 @@ function noSuchJob(): ApiError {
 }
 
 function readWaitMs(c: Context<AppEnv>, fallbackS: number): number {
-  const { wait } = validate(waitQuery(fallbackS), c.req.query());
+  const { wait = fallbackS } = validate(waitQuery, c.req.query());
   return Math.min(wait, maxWaitS) * 1_000;
 }
 

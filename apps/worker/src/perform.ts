@@ -55,8 +55,9 @@ export function createPerform(deps: PerformDeps): Perform {
     const onDrain = () => stopFor("drain");
     drain.addEventListener("abort", onDrain);
     // Listening begins before the attempt does: a cancel is then either heard, or seen by start.
-    const unlisten = await subscriber.subscribe(keys.control(id), (word) => {
-      const reason = stopOf[word ?? ""];
+    const unlisten = await subscriber.subscribe(keys.control(ledger.shard), (message) => {
+      const [word = "", job] = message?.split(" ") ?? [];
+      const reason = job === id ? stopOf[word] : undefined;
       if (reason !== undefined) stopFor(reason);
     });
     try {

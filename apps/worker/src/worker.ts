@@ -59,6 +59,8 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
     budgetBytes: config.maxBlobBytes,
   });
   const subscriber = new Subscriber(listening);
+  // Held for as long as the worker lives, so that no job waits until its channel is subscribed.
+  await subscriber.subscribe(keys.control(shard), () => {});
   const perform = createPerform({
     engine,
     ledger,
@@ -119,11 +121,11 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
     throw new WaitingError();
   }
 
-  /** In company if it may, else alone, when all others are done. */
+  /** In company if it may, else alone, when all others are done. What has not begun when the worker is to stop never does. */
   async function performInTurn(job: string): Promise<Performed> {
-    const inCompany = await performInside(job, false, await gate.enter(drain.signal));
+    const inCompany = await performInside(job, false, await gate.enter(stopping.signal));
     if (inCompany !== "suspect") return inCompany;
-    return performInside(job, true, await gate.enterAlone(drain.signal));
+    return performInside(job, true, await gate.enterAlone(stopping.signal));
   }
 
   async function performInside(

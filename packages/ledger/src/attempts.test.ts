@@ -96,3 +96,29 @@ test("a record that cannot be read is refused, not thrown about", async () => {
   await open.redis.hset(open.keys.job(other), "input", '{"messages":"none"}');
   expect(await open.ledger.start(other)).toEqual({ refused: "unreadable" });
 });
+
+test("what Redis has forgotten of a log is written again, under the same numbers", async () => {
+  const id = await submit();
+  const attempt = await open.ledger.start(id);
+  if (attempt === null || !("attempt" in attempt)) throw new Error("unreachable");
+  const say = (text: string) => open.ledger.append(attempt, [{ type: "delta", text }]);
+  /** As after a crash of Redis: record and log are what they were `events` events ago. */
+  async function forget(events: number): Promise<void> {
+    const [log, record] = [open.keys.log(id), open.keys.job(id)];
+    const last = await open.redis.xrevrange(log, "+", "-", "COUNT", events);
+    await open.redis.xdel(log, ...last.map(([entry]) => entry));
+    await open.redis.xsetid(
+      log,
+      `${attempt !== null && "nextEvent" in attempt ? attempt.nextEvent - events - 1 : 0}-1`,
+    );
+    await open.redis.hincrby(record, "events", -events);
+  }
+  for (const text of ["a", "b", "c"]) await say(text);
+  await forget(2);
+  await say("d");
+  await forget(1);
+  expect(await open.ledger.finish(attempt, { state: "succeeded" })).toBe(true);
+  const log = await open.ledger.readLog(id, -1);
+  expect(log.map(({ id: number }) => number)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect(log.map((event) => (event.type === "delta" ? event.text : "")).join("")).toBe("abcd");
+});

@@ -44,8 +44,8 @@ export function createKeys(prefix: string) {
     log: ofJob("log"),
     /** Channel: each event as it is appended. */
     channel: ofJob("events"),
-    /** Channel: words to the worker that runs the job. */
-    control: ofJob("control"),
+    /** Channel: a word and a job, to the worker that runs it: `cancel <id>`, `expire <id>`. */
+    control: ofShard("control"),
     /** List: ids of identical jobs that get this job's answer instead of being run. */
     followers: ofJob("followers"),
     /** Sorted set by time: jobs recorded but perhaps not yet in the queue; 0 for those that nobody else will enqueue. */

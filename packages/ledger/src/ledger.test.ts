@@ -28,7 +28,7 @@ async function submit(): Promise<string> {
 
 async function start(id: string): Promise<Attempt> {
   const attempt = await open.ledger.start(id);
-  if (attempt === null || "ended" in attempt) throw new Error("did not start");
+  if (attempt === null || !("attempt" in attempt)) throw new Error("did not start");
   return attempt;
 }
 
@@ -137,9 +137,9 @@ test("canceling a running job tells its worker, and a queued one is over at once
   const [running, queued] = [await submit(), await submit()];
   await start(running);
   const heard: (string | null)[] = [];
-  const stop = await subscriber.subscribe(keys.control(running), (message) => heard.push(message));
+  const stop = await subscriber.subscribe(keys.control("0"), (message) => heard.push(message));
   await ledger.cancel(running, defaultTenant);
-  await expect.poll(() => heard).toEqual(["cancel"]);
+  await expect.poll(() => heard).toEqual([`cancel ${running}`]);
   stop();
   await ledger.cancel(queued, defaultTenant);
   expect(types(await ledger.readLog(queued, -1))).toEqual(["queued", "canceled"]);
@@ -147,6 +147,15 @@ test("canceling a running job tells its worker, and a queued one is over at once
   expect(await ledger.cancel(unknown, defaultTenant)).toBe(false);
   expect(await ledger.read(unknown, defaultTenant)).toBeNull();
   expect(await ledger.start(unknown)).toBeNull();
+});
+
+test("another tenant's job is like none", async () => {
+  const { ledger } = open;
+  const id = await submit();
+  expect(await ledger.read(id, "other")).toBeNull();
+  expect(await ledger.cancel(id, "other")).toBe(false);
+  expect(await ledger.delete(id, "other")).toBe("none");
+  expect(await ledger.read(id, defaultTenant)).toMatchObject({ state: "queued" });
 });
 
 test("a released job is queued again and its next attempt resets", async () => {

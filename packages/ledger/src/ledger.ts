@@ -64,11 +64,12 @@ export type Submitted = { id: string; outcome: z.infer<typeof submitted>[0]; pla
 /** A piece of the answer as it goes into the log. */
 export type LogPiece = { type: "delta" | "reasoning"; text: string };
 
-/** An attempt's licence to write. `nextEvent` is the number its first event will have. */
+/** An attempt's licence to write. `nextEvent` is the number its next event will have, `written` what it has appended so far. */
 export type Attempt = {
   id: string;
   attempt: number;
   nextEvent: number;
+  written: LogPiece[];
   input: JobInput;
   /** Milliseconds to the job's deadline, by Redis's clock, when the attempt began. Null: it has none. */
   leftMs: number | null;
@@ -207,25 +208,28 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       const [attempt, nextEvent, json, left] = reply;
       const input = readInput(json);
       if (input === null) return { refused: "unreadable" };
-      return { id, attempt, nextEvent, input, leftMs: left < 0 ? null : left };
+      return { id, attempt, nextEvent, written: [], input, leftMs: left < 0 ? null : left };
     },
 
-    /** Appends pieces; sending them twice appends them once. False: the attempt is stale or the job has ended, write no more. */
+    /**
+     * Appends pieces; sending them twice appends them once. What Redis has forgotten of the attempt's earlier ones, because it
+     * died or another one took over, is appended again under its numbers. False: the attempt is stale or the job has ended.
+     */
     async append(attempt: Attempt, pieces: LogPiece[]): Promise<boolean> {
-      const { id, nextEvent } = attempt;
-      const texts = pieces.flatMap(({ type, text }) => [type, JSON.stringify(text)]);
-      const next = z
-        .int()
-        .parse(
-          await run("append", recordAndLog(id), [
-            keys.channel(id),
-            attempt.attempt,
-            nextEvent,
-            ...texts,
-          ]),
-        );
-      if (next < 0) return false;
-      attempt.nextEvent = next;
+      const { id, nextEvent, written } = attempt;
+      const first = nextEvent - written.length;
+      const end = nextEvent + pieces.length;
+      let from = nextEvent;
+      do {
+        const earlier = from < nextEvent ? written.slice(from - first) : [];
+        const missing = [...earlier, ...pieces.slice(Math.max(0, from - nextEvent))];
+        const texts = missing.flatMap(({ type, text }) => [type, JSON.stringify(text)]);
+        const args = [keys.channel(id), attempt.attempt, from, ...texts];
+        from = z.int().parse(await run("append", recordAndLog(id), args));
+        if (from < first) return false;
+      } while (from < end);
+      written.push(...pieces);
+      attempt.nextEvent = end;
       return true;
     },
 
@@ -240,27 +244,32 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     },
 
     /** Ends the attempt with its outcome. False: the attempt is stale or the job had ended; nothing was changed. */
-    async finish(
-      { id, attempt }: Pick<Attempt, "id" | "attempt">,
-      outcome: Outcome,
-    ): Promise<boolean> {
-      return end(id, String(attempt), outcome);
+    async finish(attempt: Attempt, outcome: Outcome): Promise<boolean> {
+      for (;;) {
+        const reply = await end(attempt.id, String(attempt.attempt), outcome, attempt.nextEvent);
+        if (reply >= 0) return reply === 1;
+        if (!(await this.append(attempt, []))) return false;
+      }
     },
 
     /** Fails a job that no attempt can fail any more, such as one that kills its workers. */
     async fail(id: string, error: JobError): Promise<boolean> {
-      return end(id, "", { state: "failed", error });
+      return (await end(id, "", { state: "failed", error }, 0)) === 1;
     },
 
     /** Cancels a tenant's job and tells its worker. False: there is no such job. A job that has ended stays as it is. */
     async cancel(id: string, tenant: string): Promise<boolean> {
-      const reply = await run("cancel", ofJob(id), [...names(id), tenant, keys.control(id)]);
+      const reply = await run("cancel", ofJob(id), [
+        ...names(id),
+        tenant,
+        keys.control(shardOf(id)),
+      ]);
       return reply !== -1;
     },
 
     /** Ends a job whose deadline has passed and tells its worker. False: it is not due, has ended or is gone. */
     async expire(id: string): Promise<boolean> {
-      return (await run("expire", ofJob(id), [...names(id), keys.control(id)])) === 1;
+      return (await run("expire", ofJob(id), [...names(id), keys.control(shardOf(id))])) === 1;
     },
 
     /** Removes a tenant's job that has ended: record, log and index entries. Its id stays taken. */
@@ -307,9 +316,11 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     id: string,
     attempt: string,
     { state, output, usage, error }: Outcome,
-  ): Promise<boolean> {
+    nextEvent: number,
+  ): Promise<number> {
     const result = [output, usage, error].map((part) => JSON.stringify(part ?? null));
-    return (await run("finish", ofJob(id), [...names(id), attempt, state, ...result])) === 1;
+    const args = [...names(id), attempt, state, ...result, nextEvent];
+    return z.literal([1, 0, -1]).parse(await run("finish", ofJob(id), args));
   }
 }
 

@@ -8,5 +8,5 @@ local state = record[1]
 if not state or record[2] ~= ARGV[4] then return -1 end
 if state ~= "queued" and state ~= "running" then return 0 end
 finish(this_job(), "canceled", "null", "null", "null")
-if state == "running" then redis.call("PUBLISH", ARGV[5], "cancel") end
+if state == "running" then redis.call("PUBLISH", ARGV[5], "cancel " .. ARGV[1]) end
 return 1

@@ -4,7 +4,10 @@
 -- Returns 1, or 0 when it is not due, has ended or is gone.
 local job = this_job()
 local state = redis.call("HGET", job.key, "state")
-if not state then redis.call("ZREM", job.deadlines, job.id) end
-if not state or not expire_if_due(job, state) then return 0 end
-if state == "running" then redis.call("PUBLISH", ARGV[4], "expire") end
+if state ~= "queued" and state ~= "running" then
+  redis.call("ZREM", job.deadlines, job.id)
+  return 0
+end
+if not expire_if_due(job, state) then return 0 end
+if state == "running" then redis.call("PUBLISH", ARGV[4], "expire " .. ARGV[1]) end
 return 1
