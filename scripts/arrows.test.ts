@@ -21,6 +21,8 @@ const violations: Record<string, [code: string, advice: string]> = {
   "apps/api/src/c.ts": [`import "../../worker/src/config.ts";`, "by its name"],
   "apps/api/src/d.ts": [`console.log(1);`, "no-console"],
   "apps/api/src/e.test.ts": [`import "../../../packages/ledger/src/keys.ts";`, "by its name"],
+  "apps/courier/src/a.ts": [`import "@glimpse/engine";`, "send it a job"],
+  "apps/courier/src/b.ts": [`import "bullmq";`, "apps/worker"],
   "apps/worker/src/a.ts": [`import "undici";`, "Only the API reaches out"],
   "test/a.ts": [`import "../apps/api/src/app.ts";`, "Nobody imports from apps"],
   "bench/a.ts": [`export const x: any = 1;`, "no-explicit-any"],
