@@ -39,17 +39,16 @@ export function createList(redis: Redis, keys: Keys, shard: string) {
     const jobs: Job[] = [];
     for (let read = 0; read < maxReadPerPage; read += portionSize) {
       const { entries, isLast } = await portionBehind(position, filter);
-      const records = await readRecords(entries.map(({ id }) => id));
-      for (const [i, entry] of entries.entries()) {
-        position = entry;
-        const record = records[i];
-        if (record === undefined || !passes(record, filter)) continue;
-        const job = parseRecord(entry.id, record);
-        if (job !== null) jobs.push(job);
-        if (jobs.length < limit) continue;
-        return { jobs, next: isLast && i === entries.length - 1 ? null : position };
+      let passing = await sift(entries, filter);
+      while (passing.length > 0 && jobs.length < limit) {
+        const wanted = passing.slice(0, limit - jobs.length);
+        passing = passing.slice(wanted.length);
+        jobs.push(...(await readJobs(wanted)));
+        position = wanted.at(-1) ?? position;
       }
+      if (passing.length > 0 || (jobs.length === limit && !isLast)) return { jobs, next: position };
       if (isLast) return { jobs, next: null };
+      position = entries.at(-1) ?? position;
     }
     return { jobs, next: position };
   };
@@ -74,21 +73,35 @@ export function createList(redis: Redis, keys: Keys, shard: string) {
     }
   }
 
-  async function readRecords(ids: string[]): Promise<(string | null)[][]> {
+  /** Those of the entries whose jobs are there and pass; an answer can be long, so it is not read for that. */
+  async function sift(entries: ListPosition[], { states, metadata }: JobFilter) {
+    const records = await readFields(entries, ["state", "metadata"]);
+    return entries.filter((_, i) => {
+      const [state = null, json = null] = records[i] ?? [];
+      if (state === null) return false;
+      if (states !== undefined && !states.some((wanted) => wanted === state)) return false;
+      if (metadata === undefined) return true;
+      const has = metadataSchema.parse(JSON.parse(json ?? "{}"));
+      return Object.entries(metadata).every(([name, value]) => has[name] === value);
+    });
+  }
+
+  async function readJobs(entries: ListPosition[]): Promise<Job[]> {
+    const records = await readFields(entries, recordFields);
+    const jobs = entries.map(({ id }, i) => parseRecord(id, records[i] ?? []));
+    return jobs.filter((job) => job !== null);
+  }
+
+  async function readFields(
+    entries: ListPosition[],
+    fields: readonly string[],
+  ): Promise<(string | null)[][]> {
     const pipeline = redis.pipeline();
-    for (const id of ids) pipeline.hmget(keys.job(id), ...recordFields);
+    for (const { id } of entries) pipeline.hmget(keys.job(id), ...fields);
     const replies = (await pipeline.exec()) ?? [];
     return replies.map(([error, reply]) => {
       if (error !== null) throw error;
       return values.parse(reply);
     });
   }
-}
-
-function passes(record: (string | null)[], { states, metadata }: JobFilter): boolean {
-  const state = record[recordFields.indexOf("state")];
-  if (states !== undefined && !states.some((wanted) => wanted === state)) return false;
-  if (metadata === undefined) return true;
-  const has = metadataSchema.parse(JSON.parse(record[recordFields.indexOf("metadata")] ?? "{}"));
-  return Object.entries(metadata).every(([name, value]) => has[name] === value);
 }
