@@ -16,6 +16,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     keyPrefix: parsed.KEY_PREFIX,
     shard: parsed.SHARD,
     retentionS: parsed.RETENTION_S,
+    blobs: parsed.BLOBS,
     logLevel: parsed.LOG_LEVEL,
     orphanSweepMs: parsed.ORPHAN_SWEEP_MS,
   };

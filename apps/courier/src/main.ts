@@ -6,6 +6,7 @@ import {
   createLedger,
   createQueues,
   createUpkeep,
+  openBlobs,
 } from "@glimpse/ledger";
 import { createProcessLogger } from "@glimpse/telemetry";
 import { readConfig } from "./config.ts";
@@ -24,6 +25,12 @@ const ledger = createLedger(redis, keys, { shard, retentionS });
 const queues = createQueues(redis, keys, { timeoutMs: 10_000 });
 const upkeep = createUpkeep(redis, keys, { shard, retentionS });
 const sweeps = createSweeps({ shard, ledger, queues, upkeep });
+// It removes pictures and never stores any: no budget, and no connection of its own for megabytes.
+const blobs = await openBlobs(config.blobs, { redis, bulk: redis }, keys, {
+  shard,
+  retentionS,
+  budgetBytes: undefined,
+});
 const stopping = new AbortController();
 
 async function every(ms: number, name: string, sweep: () => Promise<number | void>): Promise<void> {
@@ -42,6 +49,7 @@ const sweeping = [
   every(250, "deadlines", () => sweeps.deadlines()),
   every(1_000, "pending", () => sweeps.pending()),
   every(config.orphanSweepMs, "orphans", () => sweeps.orphans()),
+  every(5_000, "pictures", () => blobs.sweep()),
   every(5_000, "turns", () => sweeps.turns()),
 ];
 log.info("ready");

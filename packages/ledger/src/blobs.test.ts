@@ -78,6 +78,9 @@ describe.each(Object.keys(stores))("in %s", (name) => {
     expect(await blobs.sweep(), "nobody had time to ask about them").toBe(0);
 
     const [first, second] = [await submit(kept.digest), await submit(kept.digest, kept.digest)];
+    // However long it waits and runs, and whatever comes after it.
+    const heldS = await open.redis.ttl(open.keys.blobHolders(shard, kept.digest));
+    expect(heldS).toBeGreaterThan(86_400 + 3_600);
     await comeTime();
     expect(await blobs.sweep()).toBe(1);
     expect(await blobs.get(lonely.digest)).toBeNull();

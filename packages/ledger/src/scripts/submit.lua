@@ -52,7 +52,7 @@ redis.call("EXPIRE", KEYS[9], kept_s)
 -- Pictures stay for as long as the record does, however often it is begun again.
 for holder_list in string.gmatch(holders, "%S+") do
   redis.call("RPUSH", holder_list, job.key)
-  redis.call("EXPIRE", holder_list, 2 * job.retention_s + math.ceil(deadline_ms / 1000))
+  redis.call("EXPIRE", holder_list, job.retention_s + kept_s)
 end
 
 if same ~= "" then
