@@ -77,7 +77,11 @@ test("a queued job has a place and an estimate of its wait", async () => {
   expect((await read(first.id)).queue).toEqual({ position: 1, estimated_wait_ms: null });
 
   const beat = {
-    ...{ id: "w", model: "nano", version: "nano@1", slots: 2, running: 2 },
+    id: "w",
+    model: "nano",
+    version: "nano@1",
+    slots: 2,
+    running: 2,
     event_loop_delay_ms: { p50: 0, p99: 0, max: 0 },
   };
   await open.ledger.beat(beat, 60_000);

@@ -127,7 +127,11 @@ test("a job whose record vanished no longer counts", async () => {
 
 test("priorities are counted anew before they leave BullMQ's range, and the order stays", async () => {
   const beat = {
-    ...{ id: "w", model: "nano", version, slots: 1, running: 0 },
+    id: "w",
+    model: "nano",
+    version,
+    slots: 1,
+    running: 0,
     event_loop_delay_ms: { p50: 0, p99: 0, max: 0 },
   };
   await open.ledger.beat(beat, 60_000);
