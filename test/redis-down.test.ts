@@ -1,6 +1,7 @@
 // Redis gone, hung and back again: the API says so at once, nothing that was accepted is lost, and nobody has to help.
 import { setTimeout as sleep } from "node:timers/promises";
 import { problem } from "@glimpse/contracts";
+import { connectRedis } from "@glimpse/ledger";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createClient, textOf } from "./support/client.ts";
 import { openEventStream } from "./support/event-stream.ts";
@@ -89,4 +90,22 @@ test("a Redis that hangs: 503 within a second and a half", async () => {
   console.log(`slowest answer while Redis hangs: ${Math.round(slowestMs)} ms`);
   expect(slowestMs).toBeLessThan(1_500);
   await works();
+}, 60_000);
+
+test("a Redis that is full: what runs comes to its end, what waits is run when there is room, new jobs are refused", async () => {
+  const admin = connectRedis(redis.url, "patient", () => {});
+  const { id } = await client.submit({ prompt: "count 150 every 20" });
+  const queued = await client.submit({ prompt: "count 2 every 1" });
+  for await (const event of client.events(id)) if (event.type === "delta") break;
+  await admin.config("SET", "maxmemory", "1");
+  const refused = await client.post("/v1/jobs", body);
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"]);
+  expect(await client.read(id, 20)).toMatchObject({ state: "succeeded", attempt: 1 });
+  expect(await client.read(queued.id)).toMatchObject({ state: "queued" });
+  await admin.config("SET", "maxmemory", "0");
+  expect(await client.read(queued.id, 20)).toMatchObject({ state: "succeeded" });
+  const events = [];
+  for await (const event of client.events(id)) events.push(event);
+  expect(textOf(events)).toBe(Array.from({ length: 150 }, (_, i) => `${i} `).join(""));
+  admin.disconnect();
 }, 60_000);

@@ -5,8 +5,6 @@ const longestMs = 30_000;
 /** Deaths in a row, without a job done in between, after which the child is called broken. */
 const brokenAfter = 6;
 
-export type Restarts = ReturnType<typeof createRestarts>;
-
 /** The back-off of one child. `random` gives numbers from 0 to 1. */
 export function createRestarts(random: () => number = Math.random) {
   let deaths = 0;
