@@ -130,6 +130,24 @@ describe("a submission", () => {
     );
     expect(refused).toMatchObject({ code: "unknown_field", param: "nonsense" });
   });
+
+  test("whose picture finds no room is refused for now, small or big; one without goes on", async () => {
+    const small = png(24, 8);
+    const big = new Uint8Array([...png(65, 64).subarray(0, -12), ...new Uint8Array(100_000)]);
+    await open.pretendBlobBytes(2 ** 40);
+    try {
+      for (const bytes of [small, big]) {
+        const response = await post({ prompt: "What?", images: [dataUrl(bytes)] });
+        expect(response.status).toBe(503);
+        expect(response.headers.get("retry-after")).toBe("1");
+        expect(await refusal(response)).toMatchObject({ code: "storage_full", retryable: true });
+      }
+      await submitted({ prompt: "What?" });
+    } finally {
+      await open.pretendBlobBytes(-(2 ** 40));
+    }
+    await submitted({ prompt: "What?", images: [dataUrl(small)] });
+  });
 });
 
 describe("bad input", () => {

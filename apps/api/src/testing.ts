@@ -52,6 +52,8 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
       await open.redis.xadd(open.keys.log(id), `${event.id}-1`, "event", json);
       await open.redis.publish(open.keys.channel(id), json);
     },
+    /** Has the store of pictures hold this many bytes more than it does. */
+    pretendBlobBytes: (bytes: number) => open.redis.incrby(open.keys.blobTotal("0"), bytes),
     /** Loses the job, as a Redis that has lost its data does. */
     dropJob: (id: string) => open.redis.del(open.keys.job(id), open.keys.log(id)),
     /** How many connections listen to the job's events. */
