@@ -73,12 +73,11 @@ export function createList(redis: Redis, keys: Keys, shard: string) {
     }
   }
 
-  /** Those of the entries whose jobs are there and pass; an answer can be long, so it is not read for that. */
+  /** Those of the entries whose jobs pass, or are gone where all pass; an answer can be long, so it is not read for that. */
   async function sift(entries: ListPosition[], { states, metadata }: JobFilter) {
     const records = await readFields(entries, ["state", "metadata"]);
     return entries.filter((_, i) => {
       const [state = null, json = null] = records[i] ?? [];
-      if (state === null) return false;
       if (states !== undefined && !states.some((wanted) => wanted === state)) return false;
       if (metadata === undefined) return true;
       const has = metadataSchema.parse(JSON.parse(json ?? "{}"));
