@@ -2,6 +2,7 @@
 -- KEYS: as in _end
 -- ARGV: as in _end, then control channel
 -- Returns 1, or 0 when it is not due, has ended or is gone.
+may_exceed_memory(KEYS[1])
 local job = this_job()
 local state = redis.call("HGET", job.key, "state")
 if state ~= "queued" and state ~= "running" then
