@@ -80,13 +80,10 @@ export const timings = z.object({
 export type Timings = z.infer<typeof timings>;
 
 const queuePlace = z.object({
-  position: z
-    .int()
-    .positive()
-    .meta({
-      description:
-        "1 is the next to be run; jobs of lower priority that stand ahead of one's own step back when they come up",
-    }),
+  position: z.int().positive().meta({
+    description:
+      "1 is the next to be run; jobs of lower priority that stand ahead of one's own step back when they come up",
+  }),
   estimated_wait_ms: z
     .int()
     .nonnegative()
