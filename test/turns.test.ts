@@ -82,6 +82,22 @@ test("two couriers do everything once, and one that is told to stop ends well", 
   expect(await second.kill("SIGTERM")).toBe(0);
 });
 
+test.each([600_000, -600_000])(
+  "a worker whose clock is %s ms off expires what is late, and nothing else",
+  async (shiftMs) => {
+    expect(await system.worker.kill("SIGTERM")).toBe(0);
+    system.worker = await system.startWorker({
+      NODE_OPTIONS: `--import ${new URL("./support/inject.ts", import.meta.url).href}`,
+      CLOCK_SHIFT_MS: String(shiftMs),
+    });
+    const late = await client.submit({ prompt: "count 1000 every 20", deadline_ms: 500 });
+    expect((await logOf(late.id)).at(-1)).toBe("expired");
+    expect(lateMs(await client.read(late.id))).toBeLessThan(1_000);
+    const early = await client.submit({ prompt: "count 20 every 20", deadline_ms: 10_000 });
+    expect(await client.read(early.id, 20)).toMatchObject({ state: "succeeded" });
+  },
+);
+
 test("five hundred jobs of one tenant do not delay the twenty of two others", async () => {
   const redis = connectRedis(inject("redisUrl"), "patient", () => {});
   const keys = createKeys(system.prefix);
