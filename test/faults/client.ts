@@ -18,6 +18,14 @@ export function count(words: number, everyMs: number): { prompt: string; text: s
 
 const answerWithinMs = 10_000;
 
+const post = (url: string, headers: Record<string, string>, body: object = {}) =>
+  fetch(url, {
+    method: "POST",
+    body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json", ...headers },
+    signal: AbortSignal.timeout(answerWithinMs),
+  });
+
 export function createClients(urls: string[], random: Random) {
   const history: Entry[] = [];
   const refusals = new Map<number, number>();
@@ -33,12 +41,12 @@ export function createClients(urls: string[], random: Random) {
     let response: Response;
     let answer: unknown;
     try {
-      response = await fetch(`${random.pick(urls)}/v1/jobs`, {
-        method: "POST",
-        body: JSON.stringify({ prompt, metadata: { key }, ...body }),
-        headers: { "Content-Type": "application/json", "Idempotency-Key": key },
-        signal: AbortSignal.timeout(answerWithinMs),
-      });
+      const url = `${random.pick(urls)}/v1/jobs`;
+      response = await post(
+        url,
+        { "Idempotency-Key": key },
+        { prompt, metadata: { key }, ...body },
+      );
       answer = await response.json();
     } catch {
       return { waitMs: 50 }; // Dead, refused, or the answer was lost on its way.
@@ -74,6 +82,19 @@ export function createClients(urls: string[], random: Random) {
       throw new Error(`${key} was not accepted within ${withinMs} ms`);
     },
 
+    /** Cancels the job, until an API says that it has. */
+    async cancel(id: string, withinMs = 120_000): Promise<void> {
+      const until = Date.now() + withinMs;
+      while (Date.now() < until) {
+        const url = `${random.pick(urls)}/v1/jobs/${id}/cancel`;
+        const response = await post(url, {}).catch(() => null);
+        await response?.body?.cancel();
+        if (response?.ok) return;
+        await sleep(50);
+      }
+      throw new Error(`${id} could not be canceled within ${withinMs} ms`);
+    },
+
     /** Reads the job's events to its end, coming back after each cut with the number of the last one. */
     async follow(id: string, withinMs = 120_000): Promise<JobEvent[]> {
       const events: JobEvent[] = [];
@@ -85,8 +106,9 @@ export function createClients(urls: string[], random: Random) {
           for await (const event of createClient(random.pick(urls)).events(id, after))
             if (event.type !== "gap") events.push(event);
         } catch {
-          await sleep(50);
+          // Cut off: another API, from the same event on.
         }
+        await sleep(50);
       }
       history.push({ type: "delivered", id, events });
       return events;

@@ -36,8 +36,8 @@ export type Member = {
   running: Running;
   /** Ends the present process by the signal; resolves to its exit code once it is gone. Another one follows. */
   kill(signal: NodeJS.Signals): Promise<number | null>;
-  /** The process that does the work: a fleet's worker, else the process itself. */
-  workPid(): number;
+  /** The processes that do the work: a fleet's workers, else the process itself. */
+  workPids(): number[];
   /** Lets it die, once, when it next comes to the place that KILL_AT names. */
   layFuse(): Promise<void>;
   /** Whether it is still there, which is until the moment of death. */
@@ -97,10 +97,7 @@ export async function startCluster({
       door: port === undefined ? undefined : await startProxy(port),
       running: launch(true),
       kill: (signal) => member.running.kill(signal),
-      workPid() {
-        const pid = member.running.log.findLast(({ msg }) => msg === "faults injected")?.pid;
-        return typeof pid === "number" ? pid : member.running.pid;
-      },
+      workPids: () => (kind === "fleet" ? workersOf(member.running) : [member.running.pid]),
       layFuse: () => writeFile(fuse, ""),
       isFuseLaid: () => existsSync(fuse),
       async successor(previous) {
@@ -134,9 +131,9 @@ export async function startCluster({
 
   async function stop(): Promise<void> {
     stopping = true;
-    for (const member of members) killQuietly(member.workPid());
     await Promise.all(members.map((member) => member.kill("SIGKILL")));
-    for (const { redisLine, door } of members) {
+    for (const { redisLine, door, running, kind } of members) {
+      if (kind === "fleet") for (const pid of workersOf(running)) killQuietly(pid);
       redisLine.close();
       door?.close();
     }
@@ -179,6 +176,16 @@ export async function startCluster({
     /** Ends every process and Redis, and removes what they wrote. */
     stop,
   };
+}
+
+/** The workers that a fleet has started and not seen die. */
+function workersOf({ log }: Running): number[] {
+  const dead = new Set(
+    log.filter(({ msg }) => msg === "a worker died").map(({ worker }) => worker),
+  );
+  return log
+    .filter(({ msg, worker }) => msg === "a worker starts" && !dead.has(worker))
+    .map(({ pid }) => Number(pid));
 }
 
 /** Sends SIGKILL, to a process that may be gone already. */

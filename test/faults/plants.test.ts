@@ -8,7 +8,7 @@ const calm = (plant: string) =>
   storm({
     jobs: 24,
     seed: 1,
-    faults: [],
+    calm: true,
     apis: 1,
     workers: 1,
     settleMs: 5_000,

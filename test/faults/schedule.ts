@@ -56,12 +56,14 @@ async function stopAndGoOn(pid: number, forMs: number): Promise<void> {
   }
 }
 
-const faults: Record<string, Fault> = {
+/** What befalls processes and Redis. */
+const deaths: Record<string, Fault> = {
   async "kill anyone"(cluster, random) {
     await anyone(cluster, random).kill("SIGKILL");
   },
   async "kill a fleet's worker"({ workers }, random) {
-    killQuietly(random.pick(workers).workPid());
+    const pids = workers.flatMap((worker) => worker.workPids());
+    if (pids.length > 0) killQuietly(random.pick(pids));
   },
   async "let anyone die at a place"(cluster, random) {
     await anyone(cluster, random).layFuse();
@@ -74,6 +76,24 @@ const faults: Record<string, Fault> = {
   async "ask anyone to stop"(cluster, random) {
     await anyone(cluster, random).kill("SIGTERM");
   },
+  async "hang a worker past its lease"({ workers }, random) {
+    const pids = workers.flatMap((worker) => worker.workPids());
+    if (pids.length > 0) await stopAndGoOn(random.pick(pids), random.between(6_000, 9_000));
+  },
+  "hang an API": ({ apis }, random) =>
+    stopAndGoOn(random.pick(apis).running.pid, random.between(500, 3_000)),
+  "hang Redis": ({ redis }, random) => stopAndGoOn(redis.pid(), random.between(500, 3_000)),
+  async "fill Redis"({ redis }, random) {
+    const admin = new Redis(redis.url, { maxRetriesPerRequest: null });
+    await admin.config("SET", "maxmemory", "1");
+    await sleep(random.between(200, 2_000));
+    await admin.config("SET", "maxmemory", "0");
+    admin.disconnect();
+  },
+};
+
+/** What befalls the lines between them. */
+const cuts: Record<string, Fault> = {
   "reset a line": (cluster, random) => onLine((line) => line.reset(), 0, cluster, random),
   "refuse a line": (cluster, random) => onLine((line) => line.refuse(), 2_000, cluster, random),
   "cut a line silently": (cluster, random) => onLine((line) => line.silence(), 0, cluster, random),
@@ -87,34 +107,24 @@ const faults: Record<string, Fault> = {
     await sleep(random.between(0, 1_000));
     await door?.heal();
   },
-  "hang a worker past its lease": ({ workers }, random) =>
-    stopAndGoOn(random.pick(workers).workPid(), random.between(6_000, 9_000)),
-  "hang an API": ({ apis }, random) =>
-    stopAndGoOn(random.pick(apis).running.pid, random.between(500, 3_000)),
-  "hang Redis": ({ redis }, random) => stopAndGoOn(redis.pid(), random.between(500, 3_000)),
-  async "fill Redis"({ redis }, random) {
-    const admin = new Redis(redis.url, { maxRetriesPerRequest: null });
-    await admin.config("SET", "maxmemory", "1");
-    await sleep(random.between(200, 2_000));
-    await admin.config("SET", "maxmemory", "0");
-    admin.disconnect();
-  },
 };
 
-/** Breaks one thing after the other until the signal, a short while apart. Returns how often each was done. */
+/** Breaks a process and a line at a time until the signal, one after the other, a short while apart. Returns how often each was done. */
 export async function breakThings(
   cluster: Cluster,
   random: Random,
   signal: AbortSignal,
-  names = Object.keys(faults),
 ): Promise<Record<string, number>> {
   const done: Record<string, number> = {};
-  while (!signal.aborted) {
-    await sleep(random.between(100, 1_000));
-    if (signal.aborted) break;
-    const name = random.pick(names);
-    await faults[name]?.(cluster, random);
-    done[name] = (done[name] ?? 0) + 1;
+  async function breakAny(faults: Record<string, Fault>): Promise<void> {
+    while (!signal.aborted) {
+      await sleep(random.between(100, 1_000));
+      if (signal.aborted) break;
+      const name = random.pick(Object.keys(faults));
+      await faults[name]?.(cluster, random);
+      done[name] = (done[name] ?? 0) + 1;
+    }
   }
+  await Promise.all([breakAny(deaths), breakAny(cuts)]);
   return done;
 }

@@ -1,8 +1,10 @@
 /** Many jobs through a system on which everything is broken by chance, and what became of them. */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Random } from "../support/random.ts";
 import { createRandom } from "../support/random.ts";
 import type { Findings } from "./checker.ts";
 import { check } from "./checker.ts";
+import type { Order } from "./client.ts";
 import { count, createClients } from "./client.ts";
 import { startCluster } from "./cluster.ts";
 import { breakThings, places } from "./schedule.ts";
@@ -11,8 +13,8 @@ import { openStore } from "./stored.ts";
 export type StormOptions = {
   jobs: number;
   seed: number;
-  /** What may be broken; everything by default, nothing if empty. */
-  faults?: string[];
+  /** Nothing is broken, but for what `env` plants. */
+  calm?: boolean;
   /** The environment of every process, such as a planted bug. */
   env?: Record<string, string>;
   apis?: number;
@@ -29,11 +31,27 @@ export type StormResult = Findings & {
 
 const clientsAtOnce = 32;
 
+/** A job of some length: most are to succeed, some are canceled, some in a hurry, some ask what others ask at the same time. */
+function makeOrder(random: Random): Omit<Order, "key"> & { fate?: "canceled" } {
+  const kind = random.fraction();
+  if (kind < 0.1) {
+    const body = { options: { temperature: 0, seed: random.between(1, 5) } };
+    return { ...count(5, 20), body };
+  }
+  const order = count(random.between(1, 6), random.between(0, 20));
+  if (kind < 0.15) return { ...order, ends: ["succeeded", "canceled"], fate: "canceled" };
+  if (kind < 0.2) {
+    const body = { deadline_ms: random.between(1_000, 5_000) };
+    return { ...order, ends: ["succeeded", "expired"], body };
+  }
+  return order;
+}
+
 /** Submits `jobs` jobs while things break, mends everything, waits for rest and holds the history against the ledger. */
 export async function storm({
   jobs,
   seed,
-  faults,
+  calm = false,
   env = {},
   apis = 2,
   workers = 2,
@@ -51,7 +69,8 @@ export async function storm({
   try {
     const clients = createClients(cluster.urls, createRandom(seed + 1));
     const storming = new AbortController();
-    const breaking = breakThings(cluster, random, storming.signal, faults);
+    if (calm) storming.abort();
+    const breaking = breakThings(cluster, random, storming.signal);
     breaking.catch(() => {}); // Awaited below; submitting may fail first.
 
     const reading: Promise<unknown>[] = [];
@@ -60,11 +79,10 @@ export async function storm({
     async function client(): Promise<void> {
       while (next < jobs) {
         const key = `order-${seed}-${next++}`;
-        const id = await clients.submit({
-          key,
-          ...count(orders.between(1, 6), orders.between(0, 20)),
-        });
+        const { fate, ...order } = makeOrder(orders);
+        const id = await clients.submit({ key, ...order });
         if (orders.chance(0.2)) reading.push(clients.follow(id));
+        if (fate === "canceled") await clients.cancel(id);
       }
     }
     await Promise.all(Array.from({ length: Math.min(jobs, clientsAtOnce) }, client));

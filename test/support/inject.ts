@@ -104,7 +104,6 @@ function shiftClock(byMs: number): void {
 }
 
 if (isMainThread) {
-  console.log(JSON.stringify({ msg: "faults injected", pid: process.pid }));
   if (KILL_AT !== "" || PLANT !== "") injectFaults();
   if (CLOCK_SHIFT_MS !== "0") shiftClock(Number(CLOCK_SHIFT_MS));
   if (BLOCK_MS !== "0") {
