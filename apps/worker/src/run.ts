@@ -13,7 +13,12 @@ const closingMs = 4_000;
 export async function runUntilSignal(deps: WorkerDeps, close: () => Promise<void>): Promise<void> {
   const { config } = deps;
   const log = deps.log.child({ worker: config.workerId });
+  // A fleet that dies while its worker comes up leaves one that nobody would ever ask to stop; it has taken nothing yet.
+  const leave = () => process.exit(1);
+  if (process.send !== undefined && !process.connected) leave();
+  process.once("disconnect", leave);
   const worker = await startWorker({ ...deps, log });
+  process.off("disconnect", leave);
   log.info({ ...config.served, threads: config.threads }, "ready");
 
   let asked = false;
