@@ -93,4 +93,11 @@ test("jobs that wait can be given other priorities", async () => {
   expect(await reprioritize()).toBe(2);
   expect(await waiting()).toEqual([third, second, first]);
   expect(await reprioritize()).toBe(0);
+  // One that a worker holds waits with the new one if it comes back.
+  const held = await take();
+  expected[third!] = 8;
+  expect(await reprioritize()).toBe(1);
+  expect(await waiting()).toEqual([second, first]);
+  await held.moveToWait("token");
+  expect(await waiting()).toEqual([second, third, first]);
 });

@@ -85,14 +85,19 @@ export function createQueues(redis: Redis, keys: Keys, options: { timeoutMs: num
       return index === null ? null : first - index;
     },
 
-    /** Gives all jobs that wait the priority that `expected` says (null: leave it), the next to be taken first. Returns how many were changed. */
+    /** Gives all jobs that wait, or may have to wait again, the priority that `expected` says (null: leave it), the next to be taken first. Returns how many were changed. */
     async reprioritize(
       { shard, version }: { shard: string; version: string },
       expected: (id: string) => Promise<number | null>,
     ): Promise<number> {
       const queue = open(shard, version);
       let changed = 0;
-      for (const id of await redis.zrange(queue.toKey("prioritized"), "0", "-1")) {
+      const lists = await Promise.all([
+        redis.zrange(queue.toKey("prioritized"), "0", "-1"),
+        redis.zrange(queue.toKey("delayed"), "0", "-1"),
+        redis.lrange(queue.toKey("active"), 0, -1),
+      ]);
+      for (const id of lists.flat()) {
         const priority = await expected(id);
         const known = await redis.hget(queue.toKey(id), "priority");
         if (priority === null || known === null || Number(known) === priority) continue;
