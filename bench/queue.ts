@@ -77,6 +77,7 @@ async function measure(): Promise<void> {
   console.log("\nWorkers of 8 slots, 200 ms a job");
   console.table(fleet);
   console.log(`Up to ${scales} workers are kept busy (0.9 of what they could do)`);
+  if (whole.refused() > 0) console.log(`Refused for now and sent again: ${whole.refused()} jobs`);
   await whole.stop();
 
   const perS = (name: keyof typeof throughput) => throughput[name].jobsPerS;

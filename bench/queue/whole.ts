@@ -1,5 +1,6 @@
 /** The whole path: HTTP, API, ledger, BullMQ, worker; only the engine is a stand-in. */
 import { job } from "@glimpse/contracts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import type { Child } from "./children.ts";
 import { startApi, startChild } from "./children.ts";
@@ -20,6 +21,7 @@ export async function startWhole(redisUrl: string) {
   const http = new Pool(api.url, { connections: 2_048, pipelining: 1 });
   let prompt = "take 0";
   let processes: Child[] = [];
+  let refused = 0;
 
   async function dismiss(): Promise<void> {
     await Promise.all(processes.map((process) => process.stop()));
@@ -36,12 +38,17 @@ export async function startWhole(redisUrl: string) {
     await api.knows(workers);
   }
 
+  /** Refused for now, it is sent again as the refusal says, like every client's. */
   async function post(path: string): Promise<Buffer> {
     const body = JSON.stringify({ prompt });
-    const response = await http.request({ path, method: "POST", headers: jsonBody, body });
-    const text = Buffer.from(await response.body.arrayBuffer());
-    if (response.statusCode > 202) throw new Error(`${response.statusCode} ${text.toString()}`);
-    return text;
+    for (;;) {
+      const response = await http.request({ path, method: "POST", headers: jsonBody, body });
+      const text = Buffer.from(await response.body.arrayBuffer());
+      if (response.statusCode <= 202) return text;
+      if (response.statusCode !== 503) throw new Error(`${response.statusCode} ${text.toString()}`);
+      refused++;
+      await sleep(Number(response.headers["retry-after"]) * 1_000);
+    }
   }
 
   const submit = async () => job.parse(JSON.parse((await post("/v1/jobs")).toString()));
@@ -77,6 +84,8 @@ export async function startWhole(redisUrl: string) {
     hire,
     /** What the workers do from now on: so many milliseconds a job. */
     take: (ms: number) => void (prompt = `take ${ms}`),
+    /** How often the API has answered 503: this machine is too slow for what it is given. */
+    refused: () => refused,
     starts: async () => (await Promise.all(processes.map((process) => process.starts()))).flat(),
   };
 }

@@ -39,6 +39,7 @@ const workers = await Promise.all(
   }),
 );
 process.once("SIGTERM", () => {
+  setTimeout(() => process.exit(1), 5_000).unref(); // a Redis that is gone is waited for for ever
   void Promise.all(workers.map((worker) => worker.stop())).then(() => process.exit(0));
 });
 answering.ready();
