@@ -76,8 +76,16 @@ export function keepRunning(
 /** The error that a process ended with, or else the end of its log. */
 function lastWords({ logFile }: Program): string {
   const text = readFileSync(logFile, "utf8").trimEnd();
+  const lines = text.split("\n");
+  const logged = lines.map(fatalMessage).findLast((message) => message !== undefined);
   const thrown = [...text.matchAll(/^\w*Error.*?: ((?:.|\n)*?)(?=\n\s+at |\n\s*\n|$(?!\n))/gm)].at(
     -1,
   );
-  return `${thrown?.[1] ?? text.split("\n").slice(-8).join("\n")}\n(${logFile})`;
+  return `${thrown?.[1] ?? logged ?? lines.slice(-8).join("\n")}\n(${logFile})`;
+}
+
+/** The message of the error that a line of a log tells of, if that was fatal. */
+function fatalMessage(line: string): string | undefined {
+  if (!line.startsWith('{"level":"fatal"')) return undefined;
+  return (JSON.parse(line) as { error?: { message?: string } }).error?.message;
 }

@@ -77,7 +77,7 @@ test.each([
     () => ({ prompt: "red circle ".repeat(80_000) }),
     "context_too_long",
   ],
-])("%s fails its job, and the worker goes on", async (_name, body, code) => {
+])("%s fails its job, and the worker goes on", async (what, body, code) => {
   const failed = await client.infer(body());
   expect(failed).toMatchObject({
     state: "failed",
@@ -85,7 +85,7 @@ test.each([
     error: { code, retryable: false },
   });
   expect(failed.error!.message).not.toMatch(/vips|png|libspng|0x/i);
-  expect(await client.infer({ prompt: "Hello.", options })).toMatchObject({
+  expect(await client.infer({ prompt: `Hello after ${what}.`, options })).toMatchObject({
     state: "succeeded",
     attempt: 1,
   });
