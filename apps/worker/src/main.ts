@@ -8,17 +8,18 @@ import { runUntilSignal } from "./run.ts";
 const log = createProcessLogger("worker");
 const config = readConfig();
 log.level = config.logLevel;
-const { modelDir, cacheDir, threads, slots, maxImagePixels } = config;
+const { modelDir, cacheDir, device, threads, slots, maxImagePixels } = config;
 
 /** EX_SOFTWARE of sysexits: the runtime broke on the way. The jobs' locks run out, and another process takes them up. */
 const ENGINE_FAILURE_EXIT = 70;
 
 const onnxDir = await prepareModel(modelDir, {
   cacheDir,
+  dtype: device.type === "cuda" ? "fp16" : "fp32",
   onProgress: (progress) => log.debug({ progress }, "preparing the model"),
 });
 const engine = await Engine.load(onnxDir, {
-  device: "cpu",
+  device,
   threads,
   slots,
   maxPixels: maxImagePixels,

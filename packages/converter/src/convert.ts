@@ -10,6 +10,7 @@ import {
   WEIGHTS_FILE,
 } from "@glimpse/engine";
 import { type Architecture, readArchitecture } from "./config.ts";
+import { copyGraph } from "./copy.ts";
 import { makeFolder } from "./folder.ts";
 import type { Precision } from "./graph.ts";
 import { Checkpoint } from "./safetensors.ts";
@@ -103,6 +104,7 @@ function encodeGraphs(
   return [
     [GRAPH_FILES.vision, visionGraph(vision, visionPrefix, plan.place, visionPrecision)],
     [GRAPH_FILES.decoder, decoderGraph(text, textPrefix, plan.place, textPrecision)],
+    [GRAPH_FILES.copy, copyGraph(2 * text.layers * text.kvHeads, textPrecision)],
   ];
 }
 

@@ -1,3 +1,4 @@
+export type { Device } from "./device.ts";
 export { Engine, type EngineOptions } from "./engine.ts";
 export * from "./errors.ts";
 export * from "./types.ts";

@@ -1,6 +1,7 @@
 /** A loaded graph that checks what it is fed. Knows shapes; no pointers, no model. */
 import { AllocationError, EngineError } from "./errors.ts";
 import { pinHandles, type Pinned, pinStrings, type Runtime } from "./ort.ts";
+import type { DeviceMemory } from "./ort-device.ts";
 import { describe, type Handle, type Tensor, type TensorSpec } from "./tensor.ts";
 
 export type NamedTensors = Record<string, Tensor>;
@@ -76,6 +77,11 @@ export class Session {
       const shapes = Object.entries(inputs).map(([name, tensor]) => `${name} ${describe(tensor)}`);
       throw failure(`the ${this.#name} graph failed on ${shapes.join(", ")}`, error);
     }
+  }
+
+  /** The memory on the device that this graph computes in. */
+  openMemory(): DeviceMemory {
+    return this.#runtime.openMemory(this.#graph);
   }
 
   /** Only once no call runs. */
