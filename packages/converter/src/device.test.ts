@@ -3,7 +3,17 @@
  * a limit, reached by graphs only. It must give the very numbers of the plain way.
  */
 import { join } from "node:path";
-import { AllocationError, loadRunner, type Runner, type RunnerOptions } from "@glimpse/engine";
+import { fileURLToPath } from "node:url";
+import {
+  AllocationError,
+  Engine,
+  EngineError,
+  type EngineOptions,
+  loadRunner,
+  type Runner,
+  type RunnerOptions,
+  type Snapshot,
+} from "@glimpse/engine";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { convert } from "./convert.ts";
 import {
@@ -17,6 +27,7 @@ import {
   temporary,
 } from "./fixtures.ts";
 
+const NANO = fileURLToPath(new URL("../../../models/nano", import.meta.url));
 const MIB = 2 ** 20;
 const SIZES = { threads: 1, slots: 4, capacity: 150 };
 const limited = (mib: number): RunnerOptions => ({
@@ -115,7 +126,7 @@ describe("a limit", () => {
       const ids = new Int32Array(20).fill(3);
       const read = () => runner.prefill(0, 0, { ids, positions: new Int32Array(60) }, 1);
       await read();
-      const saved = [];
+      const saved: Snapshot[] = [];
       const saveAll = () => {
         for (let i = 0; i < 1000; i++) saved.push(runner.save(0, 150));
       };
@@ -141,6 +152,68 @@ describe("a limit", () => {
     });
   });
 });
+
+it("memory that runs short splits batches and chunks, and changes no answer", async () => {
+  const dir = join(folder.path, "nano");
+  await convert({ from: NANO, to: dir });
+  const options = (bytes?: number): EngineOptions => ({
+    slots: 16,
+    capacity: 600,
+    threads: 1,
+    prefixCacheBytes: 0,
+    device: { type: "cpu", ...(bytes !== undefined && { memoryLimitBytes: bytes }) },
+  });
+  const load = (bytes?: number) => Engine.load(dir, options(bytes));
+  const wanted = await answersOf(await load());
+  let [tooSmall, enough] = [16 * MIB, 64 * MIB];
+  while (enough - tooSmall > MIB / 16) {
+    const middle = Math.round((tooSmall + enough) / 2);
+    try {
+      await withRunner(dir, options(middle), async () => undefined);
+      enough = middle;
+    } catch (error) {
+      expect(error).toBeInstanceOf(AllocationError);
+      tooSmall = middle;
+    }
+  }
+  // From where nothing fits beside the cache to where everything does.
+  let [failed, split] = [0, 0];
+  for (let bytes = enough, steps = Infinity; steps > wanted.steps; bytes += MIB / 16) {
+    expect(bytes).toBeLessThan(enough + 16 * MIB);
+    const found = await answersOf(await load(bytes));
+    steps = found.answers.includes("engine_failure") ? Infinity : found.steps;
+    for (const [i, answer] of found.answers.entries())
+      if (answer !== "engine_failure") expect(answer).toBe(wanted.answers[i]);
+    failed += found.answers.filter((answer) => answer === "engine_failure").length;
+    if (steps > wanted.steps && steps < Infinity) split++;
+  }
+  expect(failed).toBeGreaterThan(0);
+  expect(split).toBeGreaterThan(0);
+}, 60_000);
+
+/** A long prompt and short ones at once: token ids, or the code of the error. Closes the engine. */
+async function answersOf(engine: Engine): Promise<{ answers: string[]; steps: number }> {
+  const prompts = [" picture".repeat(450), ...Array.from("abcdefghijk")].map((content) => ({
+    messages: [{ role: "user" as const, content }],
+    sampling: { temperature: 0 },
+    minTokens: 20,
+    maxTokens: 20,
+  }));
+  const answer = async (request: (typeof prompts)[number]): Promise<string> => {
+    try {
+      for await (const piece of engine.generate(request))
+        if (piece.type === "end") return piece.outputTokenIds.join();
+    } catch (error) {
+      if (error instanceof EngineError) return error.code;
+      throw error;
+    }
+    throw new Error("no end");
+  };
+  const answers = await Promise.all(prompts.map(answer));
+  const { steps } = engine.stats;
+  await engine.close();
+  return { answers, steps };
+}
 
 it("CUDA runs fp16 conversions only, and says so", async () => {
   await expect(loadRunner(dirs.plain, { device: { type: "cuda" } })).rejects.toMatchObject({

@@ -76,7 +76,7 @@ export class OrtDevice {
       max_mem: this.#device.memoryLimitBytes ?? NO_LIMIT,
       arena_extend_strategy: SAME_AS_REQUESTED, // or a weight of 1.2 GB would take 2
     };
-    const sizes = BigUint64Array.from(Object.values(settings), BigInt);
+    const sizes = BigUint64Array.from(Object.values(settings), (size) => BigInt(Math.floor(size)));
     const names = Object.keys(settings);
     const arena = create("CreateArenaCfgV2", names, sizes, names.length);
     const { name } = PROVIDERS[this.#device.type];
