@@ -26,6 +26,8 @@ import { patches, VisionRun } from "./vision-run.ts";
 export type RunnerOptions = {
   /** Where the graphs run; the CPU by default. CUDA wants an fp16 conversion. */
   device?: Device;
+  /** Calls block the thread they are made on, which then has nothing else to do: the quickest way from step to step. */
+  blocking?: boolean;
   /** Threads inside one operator; by default as many as there are cores. */
   threads?: number;
   /** Sequences in the KV cache at once; 16 by default. */
@@ -41,7 +43,7 @@ const DEFAULT_CAPACITY = 8192;
 
 /** Throws EngineError `invalid_checkpoint` if `dir` is no conversion, `engine_failure` if the runtime or the device refuses it or no sequence fits. */
 export async function loadRunner(dir: string, options: RunnerOptions = {}): Promise<Runner> {
-  const { threads = availableParallelism(), device = { type: "cpu" } } = options;
+  const { threads = availableParallelism(), device = { type: "cpu" }, blocking = false } = options;
   const manifest = await readManifest(dir);
   const shape = runnerShape(manifest, options);
   const { dtype } = manifest;
@@ -49,7 +51,7 @@ export async function loadRunner(dir: string, options: RunnerOptions = {}): Prom
     device.type !== "cuda" || dtype === "fp16",
     `CUDA runs fp16 conversions, ${dir} is ${dtype}`,
   );
-  const runtime = new Runtime(device);
+  const runtime = new Runtime(device, blocking);
   const loaded: Session[] = [];
   let memory: CacheMemory | undefined;
   const load = async (name: keyof typeof GRAPH_FILES) => {
@@ -79,7 +81,8 @@ export async function loadRunner(dir: string, options: RunnerOptions = {}): Prom
   }
 }
 
-function runnerShape(manifest: Manifest, options: RunnerOptions): RunnerShape {
+/** What a runner of these options will have room for. Throws `engine_failure` if no sequence fits. */
+export function runnerShape(manifest: Manifest, options: RunnerOptions): RunnerShape {
   const { slots = DEFAULT_SLOTS, memoryBytes } = options;
   const { hidden, vocab, context } = manifest.text;
   const { merge, patchDim } = manifest.vision;

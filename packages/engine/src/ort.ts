@@ -30,9 +30,14 @@ export class Runtime {
   readonly #memory: Handle;
   readonly #allocator: Handle;
   readonly #device: OrtDevice;
+  readonly #blocking: boolean;
 
-  /** Throws EngineError `engine_failure` where the runtime or the device is missing. */
-  constructor(device: Device = { type: "cpu" }) {
+  /**
+   * @param blocking runs block the calling thread instead of going to another
+   * Throws EngineError `engine_failure` where the runtime or the device is missing.
+   */
+  constructor(device: Device = { type: "cpu" }, blocking = false) {
+    this.#blocking = blocking;
     const FATAL = 4; // the runtime's own log stays silent: its errors come back as statuses
     const ARENA = 1;
     const DEFAULT_MEMORY = 0;
@@ -96,7 +101,7 @@ export class Runtime {
   }
 
   /**
-   * Runs a graph on another thread; outputs are written into the given tensors.
+   * Runs a graph, on another thread unless the runtime is a blocking one; outputs are written into the given tensors.
    * @param inputNames and outputNames from `pinStrings`, inputs and outputs from `pinHandles`, in the same order
    */
   async run(
@@ -110,7 +115,9 @@ export class Runtime {
   ): Promise<void> {
     const given = [inputNames.address, inputs.address, inputCount];
     const wanted = [outputNames.address, outputCount, outputs.address];
-    await checkAsync("Run", graph, null, ...given, ...wanted);
+    const args = [graph, null, ...given, ...wanted];
+    if (this.#blocking) check("Run", ...args);
+    else await checkAsync("Run", ...args);
   }
 
   releaseGraph(graph: Handle): void {
