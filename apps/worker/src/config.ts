@@ -2,16 +2,13 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { count, parseEnvironment, servedModel, sharedEnvironment } from "@glimpse/contracts";
-import type { Device } from "@glimpse/engine";
+import { DeviceName, deviceOf } from "@glimpse/engine";
 import { z } from "zod";
 
 const environment = sharedEnvironment.extend({
   DATA_DIR: z.string().min(1).default(".glimpse"),
   /** Where the model runs: `cpu`, `cuda`, or `cuda:1` for the second card that the process sees. */
-  DEVICE: z
-    .string()
-    .regex(/^(cpu|cuda(:\d+)?)$/, "cpu, cuda or cuda:N")
-    .default("cpu"),
+  DEVICE: DeviceName.default("cpu"),
   /** Of the card, for weights, KV cache and working memory together; all of it by default. */
   GPU_MEMORY_MB: z.coerce.number().int().positive().optional(),
   /** Threads of one engine; all cores by default. */
@@ -22,19 +19,13 @@ const environment = sharedEnvironment.extend({
   GRACE_MS: count(25_000),
 });
 
-/** Of `cuda:1` and megabytes. */
-function deviceOf({ DEVICE, GPU_MEMORY_MB }: z.infer<typeof environment>): Device {
-  const [type, id = "0"] = DEVICE.split(":");
-  if (type === "cpu") return { type };
-  const limit = GPU_MEMORY_MB === undefined ? {} : { memoryLimitBytes: GPU_MEMORY_MB * 2 ** 20 };
-  return { type: "cuda", id: Number(id), ...limit };
-}
-
 export type Config = ReturnType<typeof readConfig>;
 
 /** Throws with one line a variable that is wrong. */
 export function readConfig(env: Record<string, string | undefined> = process.env) {
   const parsed = parseEnvironment(environment, env);
+  const { DEVICE, GPU_MEMORY_MB } = parsed;
+  const limitBytes = DEVICE === "cpu" || !GPU_MEMORY_MB ? undefined : GPU_MEMORY_MB * 2 ** 20;
   return {
     redisUrl: parsed.REDIS_URL,
     keyPrefix: parsed.KEY_PREFIX,
@@ -45,7 +36,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     modelDir: parsed.MODEL_DIR,
     /** Where converted models are kept. */
     cacheDir: join(parsed.DATA_DIR, "models"),
-    device: deviceOf(parsed),
+    device: deviceOf(DEVICE, limitBytes),
     threads: parsed.THREADS,
     slots: parsed.SLOTS,
     maxImagePixels: parsed.MAX_IMAGE_PIXELS,

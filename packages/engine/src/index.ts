@@ -1,4 +1,4 @@
-export type { Device } from "./device.ts";
+export { type Device, DeviceName, deviceOf } from "./device.ts";
 export { Engine, type EngineOptions } from "./engine.ts";
 export * from "./errors.ts";
 export * from "./types.ts";
