@@ -14,13 +14,13 @@ import { createVision, type Vision } from "./vision.ts";
 export type StepperLimits = {
   /** Prompt tokens read between two decode steps at most, and tokens of pictures encoded in one call; 512 by default. */
   chunkTokens: number;
-  /** Decode steps that a chunk may last while sequences run: longer chunks are cut; 1.5 by default. */
+  /** Decode steps that a chunk may last while sequences run: longer chunks are cut; 1 by default. */
   chunkSteps: number;
   /** Features kept of pictures seen lately; 256 MiB by default, 0 for none. */
   featureCacheBytes: number;
   /** Keys and values kept of prompts seen lately; 256 MiB by default, 0 for none. */
   prefixCacheBytes: number;
-  /** Text is made of tokens this far apart, milliseconds: 4 by default, which takes no time from quick steps. */
+  /** Text is made of tokens this far apart, milliseconds: 8 by default, which takes no time from quick steps. */
   tellEveryMs: number;
 };
 
