@@ -46,10 +46,10 @@ async function once(engine: Engine, content: string) {
   const stepped: number[] = [];
   let last = engine.stats.steps;
   const onText = () => {
-    const { steps, running } = engine.stats;
+    const { steps, steppedAt, running } = engine.stats;
     if (steps === last || running < RUNNING) return;
     last = steps;
-    stepped.push(performance.now());
+    stepped.push(steppedAt);
   };
   const others = Array.from({ length: RUNNING }, () => answer(engine, TOKENS, undefined, onText));
   while (stepped.length < AROUND) await new Promise((resolve) => setTimeout(resolve, 5));

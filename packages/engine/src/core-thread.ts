@@ -35,7 +35,11 @@ export type CoreReply = { stats: CoreStats; news: CoreNews[]; failure?: ErrorWor
 
 /** Starts the thread and loads the model in it. Throws what loadRunner throws. */
 export async function startCoreThread(setup: CoreSetup): Promise<Core> {
-  const worker = new Worker(new URL("./core-worker.ts", import.meta.url), { workerData: setup });
+  const worker = new Worker(new URL("./core-worker.ts", import.meta.url), {
+    workerData: setup,
+    // What a step leaves behind is dead by the next: with room for it, collections are rare and short.
+    resourceLimits: { maxYoungGenerationSizeMb: 64 },
+  });
   const sinks = new Map<number, PieceSink>();
   const failed = Promise.withResolvers<EngineError>();
   const loaded = Promise.withResolvers<CoreStats>();
