@@ -14,7 +14,7 @@ type Rates = Record<"bare" | "engine" | "javascript", number>;
 
 /** The engine against the others, by batch size. */
 export async function measureThroughput({ dir, quick, runs }: Settings) {
-  const steps = quick ? 64 : 128;
+  const steps = quick ? 128 : 256;
   const options = { slots: Math.max(...BATCHES), capacity: 512 };
   const unpaced = { prefixCacheBytes: 0, chunkSteps: Infinity }; // all are read before many steps are made
   const engine = await Engine.load(dir, { ...options, ...unpaced });

@@ -38,10 +38,10 @@ export type EngineParts = {
 export const DEFAULT_LIMITS: EngineLimits = {
   maxPictures: 16,
   chunkTokens: 512,
-  chunkSteps: 1.5,
+  chunkSteps: 1,
   featureCacheBytes: 256 * 2 ** 20,
   prefixCacheBytes: 256 * 2 ** 20,
-  tellEveryMs: 4,
+  tellEveryMs: 16,
 };
 const DEFAULT_MAX_PIXELS = 40_000_000;
 

@@ -14,13 +14,13 @@ import { createVision, type Vision } from "./vision.ts";
 export type StepperLimits = {
   /** Prompt tokens read between two decode steps at most, and tokens of pictures encoded in one call; 512 by default. */
   chunkTokens: number;
-  /** Decode steps that a chunk may last while sequences run: longer chunks are cut; 1.5 by default. */
+  /** Decode steps that a chunk may last while sequences run: longer chunks are cut; 1 by default. */
   chunkSteps: number;
   /** Features kept of pictures seen lately; 256 MiB by default, 0 for none. */
   featureCacheBytes: number;
   /** Keys and values kept of prompts seen lately; 256 MiB by default, 0 for none. */
   prefixCacheBytes: number;
-  /** Text is made of tokens this far apart, milliseconds: 4 by default, which takes no time from quick steps. */
+  /** Text is made of tokens this far apart, milliseconds: 16 by default, which takes no time from quick steps. */
   tellEveryMs: number;
 };
 
@@ -56,7 +56,8 @@ export class Stepper {
   #toldAt = -Infinity;
   readonly #tellEveryMs: number;
   readonly #hooks: StepperHooks;
-  readonly #counts = { steps: 0, promptTokens: 0, outputTokens: 0 };
+  /** `steppedAt`: when the last step of `steps` ended, on the clock of the steps' thread. */
+  readonly #counts = { steps: 0, steppedAt: 0, promptTokens: 0, outputTokens: 0 };
 
   constructor(runner: Runner, limits: StepperLimits, hooks: StepperHooks = {}) {
     this.#hooks = hooks;
@@ -208,7 +209,8 @@ export class Stepper {
       if (!(error instanceof AllocationError)) throw error;
       return this.#shrink(rows, error);
     }
-    this.#pace.tookDecode(performance.now() - start);
+    this.#counts.steppedAt = performance.now();
+    this.#pace.tookDecode(this.#counts.steppedAt - start);
     this.#counts.steps++;
     this.#scheduler.grow(rows);
     for (let row = 0; row < rows; row++) this.#accept(running[row]!, candidates, row);
