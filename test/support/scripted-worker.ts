@@ -3,14 +3,19 @@
  * take exactly so long, or bring its process down. Everything but the engine is the real thing.
  *   "count 50 every 20"   yields "0 ", "1 ", ... "49 ", 20 ms apart
  *   "crash"               kills the process
+ *   "break"               breaks the engine, as a runtime's error does
  */
 import type { GenerateRequest, Piece } from "@glimpse/engine";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { setTimeout as sleep } from "node:timers/promises";
+// oxlint-disable-next-line no-restricted-imports -- as below
+import { exitWhenBroken } from "@glimpse/worker/engine-failure";
 // oxlint-disable-next-line no-restricted-imports -- this file is a process of its own: a second main.ts
 import { readConfig } from "@glimpse/worker/config";
 // oxlint-disable-next-line no-restricted-imports
 import { runUntilSignal } from "@glimpse/worker/run";
+
+const broken = Promise.withResolvers<Error>();
 
 async function* generate(
   { messages }: GenerateRequest,
@@ -22,6 +27,10 @@ async function* generate(
       ? content
       : content.map((part) => (part.type === "text" ? part.text : "")).join("");
   if (prompt === "crash") process.kill(process.pid, "SIGKILL");
+  if (prompt === "break") {
+    broken.resolve(new Error("the device is gone"));
+    throw await broken.promise;
+  }
   const [, words = "0", everyMs = "0"] = /^count (\d+) every (\d+)$/.exec(prompt) ?? [];
   for (let i = 0; i < Number(words); i++) {
     yield { type: "delta", text: `${i} ` };
@@ -39,6 +48,7 @@ async function* generate(
 
 const log = createProcessLogger("worker");
 const config = readConfig();
+exitWhenBroken(broken.promise, log);
 await runUntilSignal(
   { config, log, engine: { generate }, loopDelay: watchLoopDelay().read },
   async () => {},

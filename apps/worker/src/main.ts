@@ -3,15 +3,13 @@ import { prepareModel } from "@glimpse/converter";
 import { Engine } from "@glimpse/engine";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { readConfig } from "./config.ts";
+import { exitWhenBroken } from "./engine-failure.ts";
 import { runUntilSignal } from "./run.ts";
 
 const log = createProcessLogger("worker");
 const config = readConfig();
 log.level = config.logLevel;
 const { modelDir, cacheDir, device, threads, slots, maxImagePixels } = config;
-
-/** EX_SOFTWARE of sysexits: the runtime broke on the way. The jobs' locks run out, and another process takes them up. */
-const ENGINE_FAILURE_EXIT = 70;
 
 const onnxDir = await prepareModel(modelDir, {
   cacheDir,
@@ -24,9 +22,6 @@ const engine = await Engine.load(onnxDir, {
   slots,
   maxPixels: maxImagePixels,
 });
-void engine.failed.then((error) => {
-  log.fatal({ error }, "the engine broke");
-  process.exit(ENGINE_FAILURE_EXIT);
-});
+exitWhenBroken(engine.failed, log);
 const loopDelay = watchLoopDelay();
 await runUntilSignal({ config, log, engine, loopDelay: loopDelay.read }, () => engine.close());
