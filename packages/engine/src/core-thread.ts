@@ -32,7 +32,8 @@ export type CoreNews = { number: number; pieces: Piece[]; ended: boolean; error?
 
 /** From the thread; the first says that the model is loaded. A failure is the last. */
 export type CoreReply =
-  { failure: ErrorWords } | { failure?: undefined; stats: CoreStats; news: CoreNews[] };
+  | { failure: ErrorWords }
+  | { failure?: undefined; stats: CoreStats; news: CoreNews[] };
 
 /** Starts the thread and loads the model in it. Throws what loadRunner throws. */
 export async function startCoreThread(setup: CoreSetup): Promise<Core> {
