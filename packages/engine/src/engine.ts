@@ -103,7 +103,7 @@ export class Engine {
     checkRequest(request, this.#maxPictures);
     signal?.throwIfAborted();
     const deadline = startedAt + (request.deadline ?? Infinity) - Date.now();
-    const { messages, deadline: _, ...rest } = request;
+    const { messages, ...rest } = request;
     const preparing = this.#processor.process(messages, request.thinking);
     const input = await withinTime(preparing, deadline, signal);
     signal?.throwIfAborted(); // in the same moment
