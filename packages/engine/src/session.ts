@@ -30,7 +30,9 @@ export class Session {
     threads: number,
   ): Promise<Session> {
     const graph = await runtime.loadGraph(path, threads).catch((error: unknown) => {
-      throw failure(`the ${name} graph cannot be loaded`, error);
+      const why =
+        error instanceof AllocationError ? "does not fit into memory" : "cannot be loaded";
+      throw failure(`the ${name} graph ${why}`, error);
     });
     return new Session(runtime, name, graph);
   }
