@@ -116,8 +116,6 @@ describe("a limit", () => {
       code: "engine_failure",
       message: expect.stringMatching(/no memory for 64 sequences of 150 positions/),
     });
-    const none: RunnerOptions = { device: { type: "cpu", memoryLimitBytes: 1000.5 } };
-    await expect(loadRunner(dirs.plain, none)).rejects.toBeInstanceOf(AllocationError);
     await withRunner(dirs.plain, limited(16), async (runner) => {
       expect(runner.shape.slots).toBe(4);
     });
@@ -167,7 +165,6 @@ it("memory that runs short splits batches and chunks, and changes no answer", as
   });
   const load = (bytes?: number) => Engine.load(dir, options(bytes));
   const wanted = await answersOf(await load());
-  await expect(load(2 * MIB)).rejects.toThrow("graph does not fit into memory");
   let [tooSmall, enough] = [16 * MIB, 64 * MIB];
   while (enough - tooSmall > MIB / 16) {
     const middle = Math.round((tooSmall + enough) / 2);

@@ -8,7 +8,10 @@ export const DeviceName = z.string().regex(/^(cpu|cuda(:\d+)?)$/, "cpu, cuda or 
 export type Device =
   | {
       type: "cpu";
-      /** Of the KV cache and of what graphs compute; with it the runtime owns the cache, as on a card. */
+      /**
+       * Of the KV cache and of what graphs compute; with it the runtime owns the cache, as on a card. Less than the
+       * graphs themselves take is not held to.
+       */
       memoryLimitBytes?: number;
     }
   | {

@@ -71,11 +71,10 @@ export class OrtDevice {
 
   #registerArena(): void {
     const NO_LIMIT = 0;
-    const LEAST = 2 ** 20; // less is ignored
     const SAME_AS_REQUESTED = 1;
     const { memoryLimitBytes: limit } = this.#device;
     const settings: Record<string, number> = {
-      max_mem: limit === undefined ? NO_LIMIT : Math.max(LEAST, Math.floor(limit)),
+      max_mem: limit === undefined ? NO_LIMIT : Math.floor(limit),
       arena_extend_strategy: SAME_AS_REQUESTED, // or a weight of 1.2 GB would take 2
     };
     const sizes = BigUint64Array.from(Object.values(settings), BigInt);
