@@ -21,7 +21,7 @@ test("one strange measurement does not change much", () => {
   pace.tookPrefill(100, 20);
   pace.tookDecode(8);
   pace.tookPrefill(100, 40);
-  expect(pace.tokens(true)).toBeGreaterThan(50);
+  expect(pace.tokens(true)).toBeGreaterThan(45);
 });
 
 test("without a bound in steps chunks are whole", () => {
