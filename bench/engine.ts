@@ -23,7 +23,7 @@ const root = resolve(import.meta.dirname, "..");
 const dir = await prepareModel(join(root, "models/nano"), {
   cacheDir: join(root, ".glimpse/models"),
 });
-const settings: Settings = { dir, quick: args.quick, runs: args.quick ? 3 : 5 };
+const settings: Settings = { dir, quick: args.quick, runs: args.quick ? 5 : 9 };
 
 const cpu = cpus()[0]?.model ?? "unknown CPU";
 console.log(`${cpu}, ${availableParallelism()} cores, Node ${process.version}`);

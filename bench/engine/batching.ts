@@ -1,9 +1,10 @@
 /**
- * What leaving and joining at any step is worth: the same requests one by one, in static batches and all at once.
+ * What leaving and joining at any step is worth: the same requests one by one, in static batches and continuously.
  * Output lengths are exponential, as in the field's comparisons: mean a quarter of the cap, cut at the cap.
  */
-import { Engine } from "@glimpse/engine";
-import { answer, interleave, round, seconds, type Settings } from "./measure.ts";
+import { Engine, loadRunner, type Runner } from "@glimpse/engine";
+import { bareLoop } from "./bare-loop.ts";
+import { answer, interleave, promptIds, round, seconds, type Settings } from "./measure.ts";
 
 const REQUESTS = 200;
 const SLOTS = 16;
@@ -11,24 +12,39 @@ const SEED = 20_261_122;
 
 type Variant = "none" | "static" | "continuous";
 
-export async function measureBatching({ dir, quick, runs }: Settings) {
-  const cap = quick ? 32 : 128;
+/** `continuous_gain` and the step counts are those of the longest cap. */
+export async function measureBatching(settings: Settings) {
+  const short = settings.quick ? undefined : await measureCap(settings, 32);
+  const long = await measureCap(settings, 128);
+  return { ...long, ...(short && { continuous_gain_cap_32: short.continuous_gain }) };
+}
+
+async function measureCap({ dir, runs }: Settings, cap: number) {
   const lengths = exponentialLengths(REQUESTS, cap, SEED);
-  const engine = await Engine.load(dir, { slots: SLOTS, capacity: 512, prefixCacheBytes: 0 });
+  const options = { slots: SLOTS, capacity: 512 };
+  const engine = await Engine.load(dir, { ...options, prefixCacheBytes: 0 });
+  const runner = await loadRunner(dir, { ...options, blocking: true });
   try {
+    const prompt = await promptIds(engine);
     const steps: Record<Variant, number> = { none: 0, static: 0, continuous: 0 };
-    const rate = (name: Variant, groupSize: number) => async () => {
-      const before = engine.stats.steps;
-      const time = await seconds(() => inGroups(engine, lengths, groupSize));
-      steps[name] = engine.stats.steps - before;
+    const rate = (name: Variant, work: () => Promise<number>) => async () => {
+      const time = await seconds(async () => void (steps[name] = await work()));
       return REQUESTS / time;
     };
-    const variants: Record<Variant, () => Promise<number>> = {
-      none: rate("none", 1),
-      static: rate("static", SLOTS),
-      continuous: rate("continuous", REQUESTS),
+    const counted = async (work: () => Promise<unknown>): Promise<number> => {
+      const before = engine.stats.steps;
+      await work();
+      return engine.stats.steps - before;
     };
-    const rates = await interleave(variants, runs);
+    const ask = (length: number) => answer(engine, length);
+    const rates = await interleave(
+      {
+        none: rate("none", () => counted(() => oneByOne(lengths, ask))),
+        static: rate("static", () => staticBatches(runner, prompt, lengths)),
+        continuous: rate("continuous", () => counted(() => Promise.all(lengths.map(ask)))),
+      },
+      runs,
+    );
     const total = lengths.reduce((sum, length) => sum + length, 0);
     console.log(
       `\n${REQUESTS} requests, ${total} tokens, lengths to ${cap}, ${SLOTS} slots, seed ${SEED}`,
@@ -47,14 +63,27 @@ export async function measureBatching({ dir, quick, runs }: Settings) {
     };
   } finally {
     await engine.close();
+    await runner.close();
   }
 }
 
-/** Submits `size` requests at a time, the next ones when all have ended. */
-async function inGroups(engine: Engine, lengths: number[], size: number): Promise<void> {
-  for (let from = 0; from < lengths.length; from += size) {
-    await Promise.all(lengths.slice(from, from + size).map((length) => answer(engine, length)));
+async function oneByOne(lengths: number[], ask: (length: number) => Promise<unknown>) {
+  for (const length of lengths) await ask(length);
+}
+
+/**
+ * Batches of SLOTS as libraries without continuous batching make them: the next begins when the longest answer of this one has
+ * ended, and rows that have ended are computed until then. In a bare loop, with no engine to slow it. Returns the steps.
+ */
+async function staticBatches(runner: Runner, prompt: Int32Array, lengths: number[]) {
+  let steps = 0;
+  for (let from = 0; from < lengths.length; from += SLOTS) {
+    const group = lengths.slice(from, from + SLOTS);
+    const longest = Math.max(...group) - 1; // prefill gives the first token
+    await bareLoop(runner, prompt, group.length, longest);
+    steps += longest;
   }
+  return steps;
 }
 
 function exponentialLengths(count: number, cap: number, seed: number): number[] {

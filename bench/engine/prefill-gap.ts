@@ -10,7 +10,12 @@ const TOKENS = 300;
 const AROUND = 24;
 
 export async function measurePrefillGap({ dir, runs }: Settings) {
-  const engine = await Engine.load(dir, { slots: 16, capacity: 4_096, prefixCacheBytes: 0 });
+  const engine = await Engine.load(dir, {
+    slots: 16,
+    capacity: 4_096,
+    prefixCacheBytes: 0,
+    tellEveryMs: 0,
+  });
   try {
     const content = await longPrompt(engine);
     const worst: number[] = [];

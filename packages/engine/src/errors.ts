@@ -31,6 +31,19 @@ export class AllocationError extends EngineError {
   }
 }
 
+/** An error as another thread can be told it. */
+export type ErrorWords = { code: EngineErrorCode; message: string };
+
+/** Our words only; what is not ours becomes `engine_failure` with `unknown` for its message. */
+export function errorWords(error: unknown, unknown = "the engine broke"): ErrorWords {
+  if (error instanceof EngineError) return { code: error.code, message: error.message };
+  return { code: "engine_failure", message: unknown };
+}
+
+export function errorFrom({ code, message }: ErrorWords): EngineError {
+  return new EngineError(code, message);
+}
+
 /** `least` tokens were counted before giving up; the prompt may have more. */
 export function contextTooLong(least: number, context: number): EngineError {
   const message = `the prompt has at least ${least} tokens; the model's context is ${context}, answer included`;

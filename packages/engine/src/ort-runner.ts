@@ -24,6 +24,8 @@ import { patches, VisionRun } from "./vision-run.ts";
 export type RunnerOptions = {
   /** Where the graphs run. */
   device?: "cpu";
+  /** Calls block the thread they are made on, which then has nothing else to do: the quickest way from step to step. */
+  blocking?: boolean;
   /** Threads inside one operator; by default as many as there are cores. */
   threads?: number;
   /** Sequences in the KV cache at once; 16 by default. */
@@ -39,10 +41,10 @@ const DEFAULT_CAPACITY = 8192;
 
 /** Throws EngineError `invalid_checkpoint` if `dir` is no conversion, `engine_failure` if the runtime refuses it or no sequence fits. */
 export async function loadRunner(dir: string, options: RunnerOptions = {}): Promise<Runner> {
-  const { threads = availableParallelism() } = options;
+  const { threads = availableParallelism(), blocking = false } = options;
   const manifest = await readManifest(dir);
   const shape = runnerShape(manifest, options);
-  const runtime = new Runtime();
+  const runtime = new Runtime(blocking);
   const loaded: Session[] = [];
   const load = async (name: keyof typeof GRAPH_FILES) => {
     const session = await Session.load(runtime, name, join(dir, GRAPH_FILES[name]), threads);
@@ -66,7 +68,8 @@ export async function loadRunner(dir: string, options: RunnerOptions = {}): Prom
   }
 }
 
-function runnerShape(manifest: Manifest, options: RunnerOptions): RunnerShape {
+/** What a runner of these options will have room for. Throws `engine_failure` if no sequence fits. */
+export function runnerShape(manifest: Manifest, options: RunnerOptions): RunnerShape {
   const { slots = DEFAULT_SLOTS, memoryBytes } = options;
   const { hidden, vocab, context } = manifest.text;
   const { merge, patchDim } = manifest.vision;

@@ -31,8 +31,11 @@ export class Runtime {
   readonly #env: Handle;
   readonly #memory: Handle;
   readonly #allocator: Handle;
+  readonly #blocking: boolean;
 
-  constructor() {
+  /** @param blocking runs block the calling thread instead of going to another */
+  constructor(blocking = false) {
+    this.#blocking = blocking;
     const FATAL = 4; // the runtime's own log stays silent: its errors come back as statuses
     const ARENA = 1;
     const DEFAULT_MEMORY = 0;
@@ -94,7 +97,7 @@ export class Runtime {
   }
 
   /**
-   * Runs a graph on another thread; outputs are written into the given tensors.
+   * Runs a graph, on another thread unless the runtime is a blocking one; outputs are written into the given tensors.
    * @param inputNames and outputNames from `pinStrings`, inputs and outputs from `pinHandles`, in the same order
    */
   async run(
@@ -108,7 +111,11 @@ export class Runtime {
   ): Promise<void> {
     const given = [inputNames.address, inputs.address, inputCount];
     const wanted = [outputNames.address, outputCount, outputs.address];
-    this.#check("Run", await this.#callAsync("Run", graph, null, ...given, ...wanted));
+    const args = [graph, null, ...given, ...wanted];
+    const status = this.#blocking
+      ? this.#call("Run", ...args)
+      : await this.#callAsync("Run", ...args);
+    this.#check("Run", status);
   }
 
   releaseGraph(graph: Handle): void {
