@@ -52,9 +52,9 @@ export async function loadRunner(dir: string, options: RunnerOptions = {}): Prom
     return session;
   };
   try {
+    const session = await load("decoder"); // first: loading takes the most memory at its largest weight
     const vision = new VisionRun(runtime, await load("vision"), manifest);
     const pool = new KvPool(runtime, manifest, shape.slots, shape.capacity);
-    const session = await load("decoder");
     const decoder = new Decoder(runtime, session, pool, manifest.text, shape.capacity);
     return new OrtRunner(shape, { vision, decoder, pool }, closeAll);
   } catch (error) {
