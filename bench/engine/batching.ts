@@ -2,9 +2,8 @@
  * What leaving and joining at any step is worth: the same requests one by one, in static batches and continuously.
  * Output lengths are exponential, as in the field's comparisons: mean a quarter of the cap, cut at the cap.
  */
-import { Engine, loadRunner, type Runner } from "@glimpse/engine";
-import { bareLoop } from "./bare-loop.ts";
-import { answer, interleave, promptIds, round, seconds, type Settings } from "./measure.ts";
+import { Engine } from "@glimpse/engine";
+import { answer, interleave, round, seconds, type Settings } from "./measure.ts";
 import { exponentialLengths } from "./random.ts";
 
 const REQUESTS = 200;
@@ -24,25 +23,20 @@ async function measureCap({ dir, runs }: Settings, cap: number) {
   const lengths = exponentialLengths(REQUESTS, cap, SEED);
   const options = { slots: SLOTS, capacity: 512 };
   const engine = await Engine.load(dir, { ...options, prefixCacheBytes: 0 });
-  const runner = await loadRunner(dir, { ...options, blocking: true });
   try {
-    const prompt = await promptIds(engine);
     const steps: Record<Variant, number> = { none: 0, static: 0, continuous: 0 };
-    const rate = (name: Variant, work: () => Promise<number>) => async () => {
-      const time = await seconds(async () => void (steps[name] = await work()));
+    const ask = (length: number) => answer(engine, length);
+    const rate = (name: Variant, work: () => Promise<unknown>) => async () => {
+      const before = engine.stats.steps;
+      const time = await seconds(work);
+      steps[name] = engine.stats.steps - before;
       return REQUESTS / time;
     };
-    const counted = async (work: () => Promise<unknown>): Promise<number> => {
-      const before = engine.stats.steps;
-      await work();
-      return engine.stats.steps - before;
-    };
-    const ask = (length: number) => answer(engine, length);
     const rates = await interleave(
       {
-        none: rate("none", () => counted(() => oneByOne(lengths, ask))),
-        static: rate("static", () => staticBatches(runner, prompt, lengths)),
-        continuous: rate("continuous", () => counted(() => Promise.all(lengths.map(ask)))),
+        none: rate("none", () => oneByOne(lengths, ask)),
+        static: rate("static", () => staticBatches(lengths, ask)),
+        continuous: rate("continuous", () => Promise.all(lengths.map(ask))),
       },
       runs,
     );
@@ -64,7 +58,6 @@ async function measureCap({ dir, runs }: Settings, cap: number) {
     };
   } finally {
     await engine.close();
-    await runner.close();
   }
 }
 
@@ -73,16 +66,13 @@ async function oneByOne(lengths: number[], ask: (length: number) => Promise<unkn
 }
 
 /**
- * Batches of SLOTS as libraries without continuous batching make them: the next begins when the longest answer of this one has
- * ended, and rows that have ended are computed until then. In a bare loop, with no engine to slow it. Returns the steps.
+ * As libraries without continuous batching do: the next batch begins when the longest answer of this one has ended, and
+ * rows that have ended are computed until then.
  */
-async function staticBatches(runner: Runner, prompt: Int32Array, lengths: number[]) {
-  let steps = 0;
+async function staticBatches(lengths: number[], ask: (length: number) => Promise<unknown>) {
   for (let from = 0; from < lengths.length; from += SLOTS) {
     const group = lengths.slice(from, from + SLOTS);
-    const longest = Math.max(...group) - 1; // prefill gives the first token
-    await bareLoop(runner, prompt, group.length, longest);
-    steps += longest;
+    const longest = Math.max(...group);
+    await Promise.all(group.map(() => ask(longest)));
   }
-  return steps;
 }

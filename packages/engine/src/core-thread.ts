@@ -30,12 +30,18 @@ export type CoreRequest =
 /** What became of one work since the last reply. */
 export type CoreNews = { number: number; pieces: Piece[]; ended: boolean; error?: ErrorWords };
 
-/** From the thread; the first says that the model is loaded. */
-export type CoreReply = { stats: CoreStats; news: CoreNews[]; failure?: ErrorWords };
+/** From the thread; the first says that the model is loaded. A failure is the last. */
+export type CoreReply =
+  | { failure: ErrorWords }
+  | { failure?: undefined; stats: CoreStats; news: CoreNews[] };
 
 /** Starts the thread and loads the model in it. Throws what loadRunner throws. */
 export async function startCoreThread(setup: CoreSetup): Promise<Core> {
-  const worker = new Worker(new URL("./core-worker.ts", import.meta.url), { workerData: setup });
+  const worker = new Worker(new URL("./core-worker.ts", import.meta.url), {
+    workerData: setup,
+    // What a step leaves behind is dead by the next: with room for it, collections are rare and short.
+    resourceLimits: { maxYoungGenerationSizeMb: 64 },
+  });
   const sinks = new Map<number, PieceSink>();
   const failed = Promise.withResolvers<EngineError>();
   const loaded = Promise.withResolvers<CoreStats>();
@@ -66,10 +72,10 @@ export async function startCoreThread(setup: CoreSetup): Promise<Core> {
 
   let stats: CoreStats;
   worker.on("message", (reply: CoreReply) => {
+    if (reply.failure) return fail(errorFrom(reply.failure));
     stats = reply.stats;
     loaded.resolve(stats);
-    if (reply.failure) fail(errorFrom(reply.failure));
-    else for (const news of reply.news) deliver(news);
+    for (const news of reply.news) deliver(news);
   });
   const lost = (cause?: unknown): void =>
     fail(new EngineError("engine_failure", "the engine's thread ended unexpectedly", { cause }));

@@ -70,13 +70,13 @@ try {
   }
 
   function tell(): void {
-    reply({});
-  }
-
-  function reply(more: Pick<CoreReply, "failure">): void {
-    port.postMessage({ stats: core.stats, news: [...news.values()], ...more } satisfies CoreReply);
+    reply({ stats: core.stats, news: [...news.values()] });
     news.clear();
   }
 } catch (error) {
-  port.postMessage({ stats: undefined, news: [], failure: errorWords(error) });
+  reply({ failure: errorWords(error, "the model could not be loaded") });
+}
+
+function reply(message: CoreReply): void {
+  port.postMessage(message);
 }

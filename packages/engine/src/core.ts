@@ -16,7 +16,7 @@ import type { GenerateRequest } from "./types.ts";
 /** A prepared request: all but its messages. */
 export type Work = {
   input: ModelInput;
-  request: Omit<GenerateRequest, "messages" | "deadline">;
+  request: Omit<GenerateRequest, "messages">;
   clock: Clock;
 };
 

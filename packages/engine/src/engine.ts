@@ -41,7 +41,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   chunkSteps: 1,
   featureCacheBytes: 256 * 2 ** 20,
   prefixCacheBytes: 256 * 2 ** 20,
-  tellEveryMs: 8,
+  tellEveryMs: 16,
 };
 const DEFAULT_MAX_PIXELS = 40_000_000;
 
@@ -103,7 +103,7 @@ export class Engine {
     checkRequest(request, this.#maxPictures);
     signal?.throwIfAborted();
     const deadline = startedAt + (request.deadline ?? Infinity) - Date.now();
-    const { messages, deadline: _, ...rest } = request;
+    const { messages, ...rest } = request;
     const preparing = this.#processor.process(messages, request.thinking);
     const input = await withinTime(preparing, deadline, signal);
     signal?.throwIfAborted(); // in the same moment

@@ -20,7 +20,7 @@ export type StepperLimits = {
   featureCacheBytes: number;
   /** Keys and values kept of prompts seen lately; 256 MiB by default, 0 for none. */
   prefixCacheBytes: number;
-  /** Text is made of tokens this far apart, milliseconds: 8 by default, which takes no time from quick steps. */
+  /** Text is made of tokens this far apart, milliseconds: 16 by default, which takes no time from quick steps. */
   tellEveryMs: number;
 };
 
@@ -56,7 +56,8 @@ export class Stepper {
   #toldAt = -Infinity;
   readonly #tellEveryMs: number;
   readonly #hooks: StepperHooks;
-  readonly #counts = { steps: 0, promptTokens: 0, outputTokens: 0 };
+  /** `steppedAt`: when the last step of `steps` ended, on the clock of the steps' thread. */
+  readonly #counts = { steps: 0, steppedAt: 0, promptTokens: 0, outputTokens: 0 };
 
   constructor(runner: Runner, limits: StepperLimits, hooks: StepperHooks = {}) {
     this.#hooks = hooks;
@@ -208,7 +209,8 @@ export class Stepper {
       if (!(error instanceof AllocationError)) throw error;
       return this.#shrink(rows, error);
     }
-    this.#pace.tookDecode(performance.now() - start);
+    this.#counts.steppedAt = performance.now();
+    this.#pace.tookDecode(this.#counts.steppedAt - start);
     this.#counts.steps++;
     this.#scheduler.grow(rows);
     for (let row = 0; row < rows; row++) this.#accept(running[row]!, candidates, row);
