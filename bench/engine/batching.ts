@@ -4,6 +4,7 @@
  */
 import { Engine } from "@glimpse/engine";
 import { answer, interleave, round, seconds, type Settings } from "./measure.ts";
+import { exponentialLengths } from "./random.ts";
 
 const REQUESTS = 200;
 const SLOTS = 16;
@@ -74,16 +75,4 @@ async function staticBatches(lengths: number[], ask: (length: number) => Promise
     const longest = Math.max(...group);
     await Promise.all(group.map(() => ask(longest)));
   }
-}
-
-function exponentialLengths(count: number, cap: number, seed: number): number[] {
-  const next = uniform(seed);
-  const draw = () => Math.ceil((-Math.log(1 - next()) * cap) / 4);
-  return Array.from({ length: count }, () => Math.min(cap, Math.max(1, draw())));
-}
-
-/** Evenly spread in [0, 1): the linear congruential generator of Numerical Recipes. */
-function uniform(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
 }

@@ -62,7 +62,7 @@ const size = z.int().positive();
 /** Raised when graphs or names change: older conversions are made again. */
 export const MANIFEST_FORMAT = 3;
 
-/** fp32 and fp16 say what everything is; int8 and int4 what the language model's matrices are, the rest being fp32. */
+/** fp32 and fp16 say what everything is; int8 and int4 what the language model's matrices are, the vision tower's then being int8 and the rest fp32. */
 export const DTYPES = ["fp32", "fp16", "int8", "int4"] as const;
 
 export const Manifest = z.strictObject({

@@ -60,8 +60,8 @@ export async function loadRunner(dir: string, options: RunnerOptions = {}): Prom
     return session;
   };
   try {
+    const session = await load("decoder"); // first: loading takes the most memory at its largest weight
     const vision = new VisionRun(runtime, await load("vision"), manifest);
-    const session = await load("decoder");
     const element = cacheElement(manifest);
     memory = hasHostCache(device)
       ? hostCache(runtime, element)
