@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepareModel } from "@glimpse/converter";
 import { Engine } from "@glimpse/engine";
-import { z } from "zod";
+import { ask, readCases } from "./heldout.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const { values } = parseArgs({
@@ -19,29 +19,21 @@ const { values } = parseArgs({
   },
 });
 
-const Case = z.object({
-  kind: z.string(),
-  image: z.string(),
-  question: z.string(),
-  answer: z.string(),
-});
-
 type Score = { asked: number; right: number; ms: number[] };
 
-const lines = (await readFile(join(values.cases, "cases.jsonl"), "utf8")).trim().split("\n");
-const cases = lines.map((line) => Case.parse(JSON.parse(line)));
 const dir = await prepareModel(values.model, { cacheDir: join(root, ".glimpse/models") });
 const engine = await Engine.load(dir);
 const scores = new Map<string, Score>();
 
-for (const { kind, image, question, answer } of cases) {
-  const { text, ms } = await ask(await readFile(join(values.cases, image)), question);
+for (const one of await readCases(values.cases)) {
+  const { kind, file, question, answer } = one;
+  const { text, ms } = await ask(engine, one);
   const score = scores.get(kind) ?? { asked: 0, right: 0, ms: [] };
   scores.set(kind, score);
   score.asked += 1;
   score.ms.push(ms);
   if (text === answer) score.right += 1;
-  else if (values.misses) console.log(`${image}: ${question} ${answer} -> ${text}`);
+  else if (values.misses) console.log(`${file}: ${question} ${answer} -> ${text}`);
 }
 const latencies = await squareLatencies();
 await engine.close();
@@ -57,25 +49,12 @@ if (share(all) < 0.9 || low.length > 0) {
   process.exitCode = 1;
 }
 
-/** The greedy answer and the milliseconds from picture bytes to its end. */
-async function ask(image: Uint8Array, question: string): Promise<{ text: string; ms: number }> {
-  let text = "";
-  const start = performance.now();
-  const content = [
-    { type: "image" as const, image },
-    { type: "text" as const, text: question },
-  ];
-  const request = { messages: [{ role: "user" as const, content }], sampling: { temperature: 0 } };
-  for await (const piece of engine.generate({ ...request, maxTokens: 64 }))
-    if (piece.type === "delta") text += piece.text;
-  return { text, ms: performance.now() - start };
-}
-
 /** A 224x224 picture from the reference cases, asked nine times after one to warm up. */
 async function squareLatencies(): Promise<number[]> {
   const image = await readFile(join(root, "models/nano/reference/scene-224.png"));
   const times: number[] = [];
-  for (let i = 0; i < 10; i++) times.push((await ask(image, "Describe the picture.")).ms);
+  const question = "Describe the picture.";
+  for (let i = 0; i < 10; i++) times.push((await ask(engine, { image, question })).ms);
   return times.slice(1);
 }
 

@@ -4,6 +4,14 @@ const benches: Record<string, { says: string; start: () => Promise<unknown> }> =
     says: "the engine against a bare loop over its graph",
     start: () => import("./engine.ts"),
   },
+  precision: {
+    says: "what fp32, fp16, int8 and int4 cost and give",
+    start: () => import("./precision.ts"),
+  },
+  gpu: {
+    says: "real shapes on a card, against its memory bandwidth",
+    start: () => import("./gpu.ts"),
+  },
   queue: {
     says: "HTTP to answer with an instant engine, against bare BullMQ and bare Redis",
     start: () => import("./queue.ts"),

@@ -1,13 +1,14 @@
 /** The ceiling: the engine's own runner in a loop, nothing between a step and the next but the tokens fed back. */
 import type { Runner } from "@glimpse/engine";
+import { seconds } from "./measure.ts";
 
-/** Reads the prompt into `batch` slots and decodes until each has `tokens` tokens, greedily. */
+/** Reads the prompt into `batch` slots, then decodes greedily. Returns the seconds of `steps` decode steps. */
 export async function bareLoop(
   runner: Runner,
   prompt: Int32Array,
   batch: number,
-  tokens: number,
-): Promise<void> {
+  steps: number,
+): Promise<number> {
   const n = prompt.length;
   const ids = new Int32Array(batch);
   const positions = Int32Array.from({ length: 3 * n }, (_, i) => i % n);
@@ -16,9 +17,11 @@ export async function bareLoop(
     ids[slot] = candidates.ids[0]!;
   }
   const pasts = new Int32Array(batch);
-  for (let token = 1; token < tokens; token++) {
-    pasts.fill(n + token - 1);
-    const candidates = await runner.decode(ids, pasts, pasts, 1);
-    ids.set(candidates.ids);
-  }
+  return seconds(async () => {
+    for (let step = 0; step < steps; step++) {
+      pasts.fill(n + step);
+      const candidates = await runner.decode(ids, pasts, pasts, 1);
+      ids.set(candidates.ids);
+    }
+  });
 }

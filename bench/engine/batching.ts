@@ -1,9 +1,10 @@
 /**
- * What leaving and joining at any step is worth: the same requests one by one, in static batches and all at once.
+ * What leaving and joining at any step is worth: the same requests one by one, in static batches and continuously.
  * Output lengths are exponential, as in the field's comparisons: mean a quarter of the cap, cut at the cap.
  */
 import { Engine } from "@glimpse/engine";
 import { answer, interleave, round, seconds, type Settings } from "./measure.ts";
+import { exponentialLengths } from "./random.ts";
 
 const REQUESTS = 200;
 const SLOTS = 16;
@@ -11,24 +12,34 @@ const SEED = 20_261_122;
 
 type Variant = "none" | "static" | "continuous";
 
-export async function measureBatching({ dir, quick, runs }: Settings) {
-  const cap = quick ? 32 : 128;
+/** `continuous_gain` and the step counts are those of the longest cap. */
+export async function measureBatching(settings: Settings) {
+  const short = settings.quick ? undefined : await measureCap(settings, 32);
+  const long = await measureCap(settings, 128);
+  return { ...long, ...(short && { continuous_gain_cap_32: short.continuous_gain }) };
+}
+
+async function measureCap({ dir, runs }: Settings, cap: number) {
   const lengths = exponentialLengths(REQUESTS, cap, SEED);
-  const engine = await Engine.load(dir, { slots: SLOTS, capacity: 512, prefixCacheBytes: 0 });
+  const options = { slots: SLOTS, capacity: 512 };
+  const engine = await Engine.load(dir, { ...options, prefixCacheBytes: 0 });
   try {
     const steps: Record<Variant, number> = { none: 0, static: 0, continuous: 0 };
-    const rate = (name: Variant, groupSize: number) => async () => {
+    const ask = (length: number) => answer(engine, length);
+    const rate = (name: Variant, work: () => Promise<unknown>) => async () => {
       const before = engine.stats.steps;
-      const time = await seconds(() => inGroups(engine, lengths, groupSize));
+      const time = await seconds(work);
       steps[name] = engine.stats.steps - before;
       return REQUESTS / time;
     };
-    const variants: Record<Variant, () => Promise<number>> = {
-      none: rate("none", 1),
-      static: rate("static", SLOTS),
-      continuous: rate("continuous", REQUESTS),
-    };
-    const rates = await interleave(variants, runs);
+    const rates = await interleave(
+      {
+        none: rate("none", () => oneByOne(lengths, ask)),
+        static: rate("static", () => staticBatches(lengths, ask)),
+        continuous: rate("continuous", () => Promise.all(lengths.map(ask))),
+      },
+      runs,
+    );
     const total = lengths.reduce((sum, length) => sum + length, 0);
     console.log(
       `\n${REQUESTS} requests, ${total} tokens, lengths to ${cap}, ${SLOTS} slots, seed ${SEED}`,
@@ -50,21 +61,18 @@ export async function measureBatching({ dir, quick, runs }: Settings) {
   }
 }
 
-/** Submits `size` requests at a time, the next ones when all have ended. */
-async function inGroups(engine: Engine, lengths: number[], size: number): Promise<void> {
-  for (let from = 0; from < lengths.length; from += size) {
-    await Promise.all(lengths.slice(from, from + size).map((length) => answer(engine, length)));
+async function oneByOne(lengths: number[], ask: (length: number) => Promise<unknown>) {
+  for (const length of lengths) await ask(length);
+}
+
+/**
+ * As libraries without continuous batching do: the next batch begins when the longest answer of this one has ended, and
+ * rows that have ended are computed until then.
+ */
+async function staticBatches(lengths: number[], ask: (length: number) => Promise<unknown>) {
+  for (let from = 0; from < lengths.length; from += SLOTS) {
+    const group = lengths.slice(from, from + SLOTS);
+    const longest = Math.max(...group);
+    await Promise.all(group.map(() => ask(longest)));
   }
-}
-
-function exponentialLengths(count: number, cap: number, seed: number): number[] {
-  const next = uniform(seed);
-  const draw = () => Math.ceil((-Math.log(1 - next()) * cap) / 4);
-  return Array.from({ length: count }, () => Math.min(cap, Math.max(1, draw())));
-}
-
-/** Evenly spread in [0, 1): the linear congruential generator of Numerical Recipes. */
-function uniform(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
 }

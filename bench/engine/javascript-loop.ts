@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { DECODER_IO as IO, GRAPH_FILES, type Manifest, readManifest } from "@glimpse/engine";
 import { InferenceSession, Tensor } from "onnxruntime-node";
+import { seconds } from "./measure.ts";
 
 type Feeds = Record<string, Tensor>;
 
@@ -19,8 +20,8 @@ export async function loadJavaScriptLoop(dir: string) {
     [IO.pastValue(layer), IO.presentValue(layer)] as const,
   ]).flat();
 
-  /** Reads the prompt in `batch` rows and decodes until each has `tokens` tokens, greedily. */
-  async function run(prompt: Int32Array, batch: number, tokens: number): Promise<void> {
+  /** Reads the prompt in `batch` rows, then decodes greedily. Returns the seconds of `steps` decode steps. */
+  async function run(prompt: Int32Array, batch: number, steps: number): Promise<number> {
     const empty = new Tensor("float32", [], [batch, text.kvHeads, 0, text.cacheDim]);
     let cache: Feeds = Object.fromEntries(caches.map(([past]) => [past, empty]));
     let ids = Int32Array.from(
@@ -28,14 +29,18 @@ export async function loadJavaScriptLoop(dir: string) {
       (_, i) => prompt[i % prompt.length]!,
     );
     let past = 0;
-    for (let token = 0; token < tokens; token++) {
+    const next = async (): Promise<void> => {
       const length = ids.length / batch;
       const feeds = { ...describeStep(text, ids, past, batch), ...cache };
       const results = await session.run(feeds);
       past += length;
       ids = results[IO.candidateIds]!.data as Int32Array<ArrayBuffer>;
       cache = Object.fromEntries(caches.map(([name, present]) => [name, results[present]!]));
-    }
+    };
+    await next();
+    return seconds(async () => {
+      for (let step = 0; step < steps; step++) await next();
+    });
   }
 
   return { run, close: () => session.release() };

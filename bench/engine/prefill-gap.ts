@@ -1,72 +1,89 @@
-/** What a long prompt does to those who are running: their worst gap between two tokens against their median gap. */
-import { Engine } from "@glimpse/engine";
-import { answer, median, promptIds, round, type Settings } from "./measure.ts";
+/**
+ * What a long prompt does to those who are running: their worst gap between two tokens against their median gap.
+ * The core is driven on this thread, so that what is measured is its schedule, not the threads around it.
+ */
+import {
+  type Core,
+  createCore,
+  DEFAULT_LIMITS,
+  loadRunner,
+  readGenerationSettings,
+  startProcessorPool,
+  type Work,
+} from "@glimpse/engine";
+import { median, round, type Settings } from "./measure.ts";
 
 const RUNNING = 15;
 const PROMPT_TOKENS = 2_000;
-/** Output tokens of those who run. */
-const TOKENS = 300;
+const SHORT_TOKENS = 66;
 /** Steps that are watched before the prompt comes, and after it is read. */
 const AROUND = 24;
 
+type Measured = { gaps: number[]; chunks: number };
+
 export async function measurePrefillGap({ dir, runs }: Settings) {
-  const engine = await Engine.load(dir, { slots: 16, capacity: 4_096, prefixCacheBytes: 0 });
+  const limits = { maxPixels: 1, context: 4_096 };
+  const processor = await startProcessorPool({ dir, limits }, 1);
+  const settings = await readGenerationSettings(dir);
+  const runner = await loadRunner(dir, { slots: RUNNING + 1, capacity: 4_096, blocking: true });
+  let beforeStep = (): void => {};
+  const core = createCore({
+    runner,
+    settings,
+    vocabulary: processor.vocabulary,
+    limits: { ...DEFAULT_LIMITS, prefixCacheBytes: 0 },
+    hooks: { beforeStep: () => beforeStep() },
+  });
   try {
-    const content = await longPrompt(engine);
-    const worst: number[] = [];
-    const middle: number[] = [];
-    let read = 0;
+    const found: Measured[] = [];
     for (let run = -1; run < runs; run++) {
-      const { gaps, promptTokens } = await once(engine, content);
-      read = promptTokens;
-      if (run < 0) continue; // warms up
-      worst.push(Math.max(...gaps));
-      middle.push(median(gaps));
+      const one = await once(core, (listen) => (beforeStep = listen));
+      if (run >= 0) found.push(one); // the first warms up
     }
+    const middle = found.map(({ gaps }) => median(gaps));
+    const worst = found.map(({ gaps }) => Math.max(...gaps));
     console.log(
-      `\nA prompt of ${read} tokens among ${RUNNING} running sequences, ms between tokens`,
+      `\nA prompt of ${PROMPT_TOKENS} tokens, read in ${found[0]!.chunks} chunks, among ${RUNNING} running sequences: ms between tokens`,
     );
     console.table({ median: round(median(middle)), worst: round(median(worst)) });
     return { prefill_gap: round(median(worst.map((gap, i) => gap / middle[i]!))) };
   } finally {
-    await engine.close();
+    await core.close();
+    await processor.close();
   }
 }
 
-/**
- * The engine's gaps between decode steps, from all running to the long prompt's first token and a little further.
- * A token's text may wait for the next one's, so steps are seen through the engine's count of them.
- */
-async function once(engine: Engine, content: string) {
-  const stepped: number[] = [];
-  let last = engine.stats.steps;
-  const onText = () => {
-    const { steps, running } = engine.stats;
-    if (steps === last || running < RUNNING) return;
-    last = steps;
-    stepped.push(performance.now());
-  };
-  const others = Array.from({ length: RUNNING }, () => answer(engine, TOKENS, undefined, onText));
-  while (stepped.length < AROUND) await new Promise((resolve) => setTimeout(resolve, 5));
-  const { usage } = await answer(engine, 1, content);
-  const during = stepped.length;
-  await Promise.all(others);
-  const times = stepped.slice(0, during + AROUND);
-  if (times.length < during + AROUND)
-    throw new Error("the prompt outlasted those who were running");
+/** The gaps between decode steps while the prompt is read, and AROUND steps before and after. */
+async function once(core: Core, listen: (beforeStep: () => void) => void): Promise<Measured> {
+  const times: number[] = [];
+  let [begun, read, left] = [0, 0, AROUND];
+  const ended = Promise.withResolvers<void>();
+  const others = Array.from({ length: RUNNING }, () => begin(core, SHORT_TOKENS, 2_000));
+  listen(() => {
+    const { running, steps, steppedAt, promptTokens } = core.stats;
+    if (running < RUNNING || steps === 0) return;
+    if (times.at(-1) !== steppedAt) times.push(steppedAt);
+    if (times.length === AROUND) {
+      begun = times.length;
+      read = promptTokens + PROMPT_TOKENS;
+      begin(core, PROMPT_TOKENS, 1);
+    }
+    if (begun === 0 || promptTokens < read || left-- > 0) return;
+    for (const drop of others) drop(undefined);
+    ended.resolve();
+  });
+  await ended.promise;
+  while (core.stats.running > 0) await new Promise(setImmediate);
   const gaps = times.slice(1).map((time, i) => time - times[i]!);
-  return { gaps, promptTokens: usage.promptTokens };
+  return { gaps, chunks: times.length - begun - AROUND };
 }
 
-/** One word again and again, to about so many tokens. */
-async function longPrompt(engine: Engine): Promise<string> {
-  const word = " picture";
-  const few = await tokensOf(engine, word.repeat(20));
-  const more = await tokensOf(engine, word.repeat(40));
-  const perWord = (more - few) / 20;
-  return word.repeat(Math.round((PROMPT_TOKENS - (few - 20 * perWord)) / perWord));
-}
-
-async function tokensOf(engine: Engine, content: string): Promise<number> {
-  return (await promptIds(engine, content)).length;
+/** Begins a prompt of so many tokens, an answer of so many; returns what ends it. */
+function begin(core: Core, promptTokens: number, maxTokens: number) {
+  const ids = Array.from({ length: promptTokens }, (_, i) => 5 + (i % 300));
+  const input = { ids, pixels: new Float32Array(0), grids: [], digests: [], digest: "" };
+  const request = { maxTokens, minTokens: maxTokens, sampling: { temperature: 0 } };
+  const clock = { startedAt: performance.now(), deadline: Infinity, preprocessMs: 0 };
+  const work: Work = { input, request, clock };
+  return core.begin(work, { push() {}, end() {}, fail() {} });
 }

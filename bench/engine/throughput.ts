@@ -1,35 +1,42 @@
-/** Tokens a second by batch size: bare loop, engine and JavaScript session at the same work, prompts read included. */
+/**
+ * Decode steps by batch size: bare loop, engine and JavaScript session, each with the same prompts read before the
+ * clock starts. The prompt is as long as that of a question about a picture of 224 x 224.
+ */
 import { Engine, loadRunner } from "@glimpse/engine";
 import { bareLoop } from "./bare-loop.ts";
-import { answer, interleave, promptIds, round, seconds, type Settings } from "./measure.ts";
+import { answer, interleave, promptIds, round, type Settings } from "./measure.ts";
 
 const BATCHES = [1, 4, 8, 16, 32];
+/** So many tokens a prompt, about. */
+const PROMPT = "What is in the picture? ".repeat(8);
 
 type Rates = Record<"bare" | "engine" | "javascript", number>;
 
 /** The engine against the others, by batch size. */
 export async function measureThroughput({ dir, quick, runs }: Settings) {
-  const tokens = quick ? 64 : 128;
+  const steps = quick ? 128 : 256;
   const options = { slots: Math.max(...BATCHES), capacity: 512 };
-  const engine = await Engine.load(dir, { ...options, prefixCacheBytes: 0 });
-  const runner = await loadRunner(dir, options);
+  const unpaced = { prefixCacheBytes: 0, chunkSteps: Infinity }; // all are read before many steps are made
+  const engine = await Engine.load(dir, { ...options, ...unpaced });
+  const runner = await loadRunner(dir, { ...options, blocking: true });
   const { loadJavaScriptLoop } = await import("./javascript-loop.ts");
   const javascript = await loadJavaScriptLoop(dir);
   try {
-    const prompt = await promptIds(engine);
+    const prompt = await promptIds(engine, PROMPT);
+    console.log(
+      `\nDecode, tokens a second, ${steps} steps after prompts of ${prompt.length} tokens`,
+    );
     const rows = new Map<number, Rates>();
     for (const batch of BATCHES) {
-      const rate = (work: () => Promise<unknown>) => async () =>
-        (batch * tokens) / (await seconds(work));
-      const askAll = () => Promise.all(Array.from({ length: batch }, () => answer(engine, tokens)));
+      const rate = (work: () => Promise<number>) => async () => (batch * steps) / (await work());
       const variants = {
-        bare: rate(() => bareLoop(runner, prompt, batch, tokens)),
-        engine: rate(askAll),
-        javascript: rate(() => javascript.run(prompt, batch, tokens)),
+        bare: rate(() => bareLoop(runner, prompt, batch, steps)),
+        engine: rate(() => decodeSeconds(engine, batch, steps)),
+        javascript: rate(() => javascript.run(prompt, batch, steps)),
       };
       rows.set(batch, await interleave(variants, runs));
     }
-    print(rows, tokens);
+    print(rows);
     const sixteen = rows.get(16)!;
     const gains = Array.from(rows.values(), (row) => row.engine / row.javascript);
     return {
@@ -44,8 +51,27 @@ export async function measureThroughput({ dir, quick, runs }: Settings) {
   }
 }
 
-function print(rows: Map<number, Rates>, tokens: number): void {
-  console.log(`\nTokens a second, ${tokens} tokens a request, prompts read included`);
+/**
+ * Seconds that the engine takes for `steps` decode steps of `batch` sequences, all prompts read. Steps are seen by the
+ * engine's own count whenever text comes: the first and the last moment at which all run.
+ */
+async function decodeSeconds(engine: Engine, batch: number, steps: number): Promise<number> {
+  let first: { at: number; steps: number } | undefined;
+  let last = { at: 0, steps: 0 };
+  const onText = (): void => {
+    const { running, steps: count } = engine.stats;
+    if (running < batch) return;
+    last = { at: performance.now(), steps: count };
+    first ??= last;
+  };
+  const ask = () => answer(engine, steps + batch, PROMPT, onText); // those read first wait for the others
+  await Promise.all(Array.from({ length: batch }, ask));
+  const counted = last.steps - (first?.steps ?? 0);
+  if (!first || counted < steps / 2) throw new Error(`${counted} steps seen of ${steps}`);
+  return ((last.at - first.at) / 1_000 / counted) * steps;
+}
+
+function print(rows: Map<number, Rates>): void {
   const table = Array.from(rows, ([batch, { bare, engine, javascript }]) => ({
     batch,
     "bare loop": round(bare, 0),

@@ -4,14 +4,19 @@
  *   "count 50 every 20"   yields "0 ", "1 ", ... "49 ", 20 ms apart
  *   "crash"               kills the process
  *   "crash SIGSEGV"       kills it the way a native fault does
+ *   "break"               breaks the engine, as a runtime's error does
  */
 import type { GenerateRequest, Piece } from "@glimpse/engine";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { setTimeout as sleep } from "node:timers/promises";
+// oxlint-disable-next-line no-restricted-imports -- as below
+import { exitWhenBroken } from "@glimpse/worker/engine-failure";
 // oxlint-disable-next-line no-restricted-imports -- this file is a process of its own: a second main.ts
 import { readConfig } from "@glimpse/worker/config";
 // oxlint-disable-next-line no-restricted-imports
 import { runUntilSignal } from "@glimpse/worker/run";
+
+const broken = Promise.withResolvers<Error>();
 
 async function* generate(
   { messages }: GenerateRequest,
@@ -24,6 +29,10 @@ async function* generate(
       : content.map((part) => (part.type === "text" ? part.text : "")).join("");
   const [, crash] = /^crash ?(SIG[A-Z]+)?$/.exec(prompt) ?? [];
   if (prompt.startsWith("crash")) process.kill(process.pid, crash ?? "SIGKILL");
+  if (prompt === "break") {
+    broken.resolve(new Error("the device is gone"));
+    throw await broken.promise;
+  }
   const [, words = "0", everyMs = "0"] = /^count (\d+) every (\d+)$/.exec(prompt) ?? [];
   for (let i = 0; i < Number(words); i++) {
     yield { type: "delta", text: `${i} ` };
@@ -41,6 +50,7 @@ async function* generate(
 
 const log = createProcessLogger("worker");
 const config = readConfig();
+exitWhenBroken(broken.promise, log);
 await runUntilSignal(
   { config, log, engine: { generate }, loopDelay: watchLoopDelay().read },
   async () => {},

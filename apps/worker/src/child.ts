@@ -3,29 +3,25 @@ import { prepareModel } from "@glimpse/converter";
 import { Engine } from "@glimpse/engine";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { readConfig } from "./config.ts";
+import { exitWhenBroken } from "./engine-failure.ts";
 import { runUntilSignal } from "./run.ts";
 
 const log = createProcessLogger("worker");
 const config = readConfig();
 log.level = config.logLevel;
-const { modelDir, cacheDir, threads, slots, maxImagePixels } = config;
-
-/** EX_SOFTWARE of sysexits: the runtime broke on the way. The fleet gives the jobs back and starts another process. */
-const ENGINE_FAILURE_EXIT = 70;
+const { modelDir, cacheDir, device, threads, slots, maxImagePixels } = config;
 
 const onnxDir = await prepareModel(modelDir, {
   cacheDir,
+  dtype: device.type === "cuda" ? "fp16" : "fp32",
   onProgress: (progress) => log.debug({ progress }, "preparing the model"),
 });
 const engine = await Engine.load(onnxDir, {
-  device: "cpu",
+  device,
   threads,
   slots,
   maxPixels: maxImagePixels,
 });
-void engine.failed.then((error) => {
-  log.fatal({ error }, "the engine broke");
-  process.exit(ENGINE_FAILURE_EXIT);
-});
+exitWhenBroken(engine.failed, log);
 const loopDelay = watchLoopDelay();
 await runUntilSignal({ config, log, engine, loopDelay: loopDelay.read }, () => engine.close());

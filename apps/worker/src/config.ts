@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { count, parseEnvironment, servedModel, sharedEnvironment } from "@glimpse/contracts";
+import { DeviceName, deviceOf } from "@glimpse/engine";
 import { z } from "zod";
 
 const environment = sharedEnvironment.extend({
@@ -15,6 +16,10 @@ const environment = sharedEnvironment.extend({
     .optional(),
   /** Workers on a machine without cards. */
   WORKERS: count(1),
+  /** Where the model runs: `cpu`, `cuda`, or `cuda:1` for the second card that the process sees. With CARDS, `cuda`. */
+  DEVICE: DeviceName.optional(),
+  /** Of the card, for weights, KV cache and working memory together; all of it by default. */
+  GPU_MEMORY_MB: z.coerce.number().int().positive().optional(),
   /** Threads of one engine; by default the workers share all cores. */
   THREADS: z.coerce.number().int().positive().optional(),
   /** Jobs that run at once. */
@@ -34,6 +39,8 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   const parsed = parseEnvironment(environment, env);
   const cards = parsed.CARDS ?? Array.from({ length: parsed.WORKERS }, () => null);
   const share = Math.max(1, Math.floor(availableParallelism() / cards.length));
+  const { GPU_MEMORY_MB, DEVICE = parsed.CARDS ? "cuda" : "cpu" } = parsed;
+  const limitBytes = DEVICE === "cpu" || !GPU_MEMORY_MB ? undefined : GPU_MEMORY_MB * 2 ** 20;
   return {
     /** What a worker is started with: the same. */
     env,
@@ -52,6 +59,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     modelDir: parsed.MODEL_DIR,
     /** Where converted models are kept. */
     cacheDir: join(parsed.DATA_DIR, "models"),
+    device: deviceOf(DEVICE, limitBytes),
     threads: parsed.THREADS ?? share,
     slots: parsed.SLOTS,
     maxImagePixels: parsed.MAX_IMAGE_PIXELS,

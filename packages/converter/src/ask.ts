@@ -3,6 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import {
+  DeviceName,
+  deviceOf,
   Engine,
   EngineError,
   type GenerateRequest,
@@ -13,7 +15,7 @@ import { z } from "zod";
 import { prepareModel } from "./prepare.ts";
 
 const USAGE = `usage: pnpm ask [--model DIR] [--image FILE]... [--messages FILE.json] [--thinking on|off]
-                [--greedy] [--max-tokens N] [--json] "question"
+                [--greedy] [--max-tokens N] [--device cpu|cuda[:N]] [--json] "question"
 
   --model DIR       a checkpoint or a converted folder (models/nano)
   --image FILE      a JPEG, PNG or WebP file; may be repeated
@@ -21,6 +23,7 @@ const USAGE = `usage: pnpm ask [--model DIR] [--image FILE]... [--messages FILE.
   --thinking on|off what the chat template makes of it; by default its own choice
   --greedy          the most likely token each time
   --max-tokens N    tokens of the answer at most (1024)
+  --device cuda:N   where the model runs (cpu); a checkpoint is converted to fp16 for a card
   --json            one line of JSON at the end instead of text as it comes`;
 
 class UsageError extends Error {}
@@ -32,6 +35,7 @@ const Options = z.strictObject({
   thinking: z.enum(["on", "off"]).optional(),
   greedy: z.boolean().default(false),
   "max-tokens": z.coerce.number().int().positive().default(1024),
+  device: DeviceName.default("cpu"),
   json: z.boolean().default(false),
 });
 type Options = z.infer<typeof Options>;
@@ -57,8 +61,11 @@ async function main(): Promise<void> {
   const messages = await readMessages(options, question);
   // oxlint-disable-next-line node/no-process-env -- a command line is a process of its own
   const cacheDir = join(process.env["DATA_DIR"] ?? ".glimpse", "models");
-  const dir = await prepareModel(options.model, { cacheDir, onProgress: progressReport() });
-  const engine = await Engine.load(dir);
+  const device = deviceOf(options.device);
+  const dtype = device.type === "cuda" ? "fp16" : "fp32";
+  const onProgress = progressReport();
+  const dir = await prepareModel(options.model, { cacheDir, dtype, onProgress });
+  const engine = await Engine.load(dir, { device });
   try {
     const answer = engine.generate({
       messages,
@@ -85,6 +92,7 @@ function readArguments(): { options: Options; question: string | undefined } {
         thinking: text,
         greedy: flag,
         "max-tokens": text,
+        device: text,
         json: flag,
       },
     }),

@@ -10,6 +10,7 @@ import {
   WEIGHTS_FILE,
 } from "@glimpse/engine";
 import { type Architecture, readArchitecture } from "./config.ts";
+import { copyGraph } from "./copy.ts";
 import { makeFolder } from "./folder.ts";
 import type { Precision } from "./graph.ts";
 import { Checkpoint } from "./safetensors.ts";
@@ -46,12 +47,15 @@ type Precisions = { vision: Precision; text: Precision };
 const FULL: Precision = { float: "float32", matrices: "float32" };
 const HALF: Precision = { float: "float16", matrices: "float16" };
 
-/** Quantised are the language model's matrices: they are nearly all of the weights, and read at every token. */
+const EIGHT_BITS: Precision = { float: "float32", matrices: "int8" };
+const FOUR_BITS: Precision = { float: "float32", matrices: "int4" };
+
+/** The vision tower, a tenth of the weights and read once a picture, never gets fewer than 8 bits. */
 const PRECISIONS: Record<Dtype, Precisions> = {
   fp32: { vision: FULL, text: FULL },
   fp16: { vision: HALF, text: HALF },
-  int8: { vision: FULL, text: { float: "float32", matrices: "int8" } },
-  int4: { vision: FULL, text: { float: "float32", matrices: "int4" } },
+  int8: { vision: EIGHT_BITS, text: EIGHT_BITS },
+  int4: { vision: EIGHT_BITS, text: FOUR_BITS },
 };
 
 /** On the disk before the folder gets its name. */
@@ -103,6 +107,7 @@ function encodeGraphs(
   return [
     [GRAPH_FILES.vision, visionGraph(vision, visionPrefix, plan.place, visionPrecision)],
     [GRAPH_FILES.decoder, decoderGraph(text, textPrefix, plan.place, textPrecision)],
+    [GRAPH_FILES.copy, copyGraph(2 * text.layers * text.kvHeads, textPrecision)],
   ];
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BLOCK, encodePieces, type Encoding, quantise, sizesOf, widen } from "./encoding.ts";
+import { blockOf, encodePieces, type Encoding, quantise, sizesOf, widen } from "./encoding.ts";
 
 /** What a generator gives for the numbers 1, 2, ... in pieces of the given lengths. */
 async function* pieces(...lengths: number[]) {
@@ -11,29 +11,34 @@ async function* pieces(...lengths: number[]) {
 function decode(
   { data, scales }: ReturnType<typeof quantise>,
   encoding: "int8" | "int4",
+  width: number,
 ): Float32Array {
   const bytes = data as Uint8Array;
   const codes =
     encoding === "int8" ? bytes : Uint8Array.from([...bytes].flatMap((b) => [b & 15, b >> 4]));
   const zero = encoding === "int8" ? 128 : 8;
-  return Float32Array.from(codes, (code, i) => (code - zero) * scales![Math.floor(i / BLOCK)]!);
+  const block = blockOf(width);
+  return Float32Array.from(codes, (code, i) => (code - zero) * scales![Math.floor(i / block)]!);
 }
 
 describe.each<["int8" | "int4", number]>([
   ["int8", 1 / 254],
   ["int4", 1 / 8], // one side reaches 7 steps of 8 only
 ])("%s", (encoding, error) => {
-  it("is off by half a step of its block at most", () => {
+  it.each([
+    [128, 256],
+    [32, 64],
+  ])("is off by half a step of its block of %i at most", (size, width) => {
     const seed = 7;
-    const width = 2 * BLOCK;
+    expect(blockOf(width)).toBe(size);
     const rows = Float32Array.from({ length: 40 * width }, (_, i) => {
-      const size = 10 ** -(Math.floor(i / BLOCK) % 6);
-      return size * Math.sin(seed + i * i);
+      const scale = 10 ** -(Math.floor(i / size) % 6);
+      return scale * Math.sin(seed + i * i);
     });
-    const decoded = decode(quantise(rows, width, encoding), encoding);
+    const decoded = decode(quantise(rows, width, encoding), encoding, width);
     expect(decoded).toHaveLength(rows.length);
-    for (let begin = 0; begin < rows.length; begin += BLOCK) {
-      const block = rows.subarray(begin, begin + BLOCK);
+    for (let begin = 0; begin < rows.length; begin += size) {
+      const block = rows.subarray(begin, begin + size);
       const largest = Math.max(...block.map(Math.abs));
       for (const [i, value] of block.entries()) {
         const off = Math.abs(value - decoded[begin + i]!);
@@ -43,14 +48,14 @@ describe.each<["int8" | "int4", number]>([
   });
 
   it("keeps zeros and each block's largest, and fills a row's last block", () => {
-    const width = BLOCK + 3;
+    const [block, width] = [32, 35];
     const rows = new Float32Array(2 * width);
     rows[5] = -3;
-    rows[width + BLOCK + 2] = 0.25;
-    const decoded = decode(quantise(rows, width, encoding), encoding);
-    expect(decoded).toHaveLength(4 * BLOCK);
+    rows[width + block + 2] = 0.25;
+    const decoded = decode(quantise(rows, width, encoding), encoding, width);
+    expect(decoded).toHaveLength(4 * block);
     for (const [i, value] of decoded.entries()) {
-      const wanted = i === 5 ? -3 : i === 3 * BLOCK + 2 ? 0.25 : 0;
+      const wanted = i === 5 ? -3 : i === 3 * block + 2 ? 0.25 : 0;
       expect(value, `element ${i}`).toBeCloseTo(wanted, 6);
     }
   });

@@ -9,9 +9,12 @@ export type Encoding = "float32" | "float16" | "int8" | "int4";
 /** Every `from` elements are followed by zeros until they are `to`. */
 export type Widening = { from: number; to: number };
 
-/** Elements of a row that share a scale. */
-export const BLOCK = 32;
 export const BITS = { int8: 8, int4: 4 } as const;
+
+/** How many elements of a row share a scale: the most that MatMulNBits is fast with, where that fills whole rows. */
+export function blockOf(width: number): number {
+  return width % 128 === 0 ? 128 : 32;
+}
 
 export type Encoded = { data: Float32Array | Float16Array | Uint8Array; scales?: Float32Array };
 
@@ -23,8 +26,9 @@ export function sizesOf(
 ): { data: number; scales: number } {
   if (encoding === "float32") return { data: 4 * rows * width, scales: 0 };
   if (encoding === "float16") return { data: 2 * rows * width, scales: 0 };
-  const blocks = rows * Math.ceil(width / BLOCK);
-  return { data: (blocks * BLOCK * BITS[encoding]) / 8, scales: 4 * blocks };
+  const block = blockOf(width);
+  const blocks = rows * Math.ceil(width / block);
+  return { data: (blocks * block * BITS[encoding]) / 8, scales: 4 * blocks };
 }
 
 export async function* widen(
@@ -60,14 +64,15 @@ export async function* encodePieces(
  * Four bits are few, so there the scale's sign makes the largest element one of the -8 that has no +8.
  */
 export function quantise(rows: Float32Array, width: number, encoding: "int8" | "int4"): Encoded {
-  const blocksARow = Math.ceil(width / BLOCK);
+  const size = blockOf(width);
+  const blocksARow = Math.ceil(width / size);
   const blocks = (rows.length / width) * blocksARow;
   const zero = 2 ** (BITS[encoding] - 1);
-  const codes = new Uint8Array(blocks * BLOCK).fill(zero);
+  const codes = new Uint8Array(blocks * size).fill(zero);
   const scales = new Float32Array(blocks);
   for (let block = 0; block < blocks; block++) {
-    const begin = Math.floor(block / blocksARow) * width + (block % blocksARow) * BLOCK;
-    const length = Math.min(BLOCK, width - (block % blocksARow) * BLOCK);
+    const begin = Math.floor(block / blocksARow) * width + (block % blocksARow) * size;
+    const length = Math.min(size, width - (block % blocksARow) * size);
     let largest = 0;
     for (let i = begin; i < begin + length; i++) {
       if (Math.abs(rows[i]!) > Math.abs(largest)) largest = rows[i]!;
@@ -77,7 +82,7 @@ export function quantise(rows: Float32Array, width: number, encoding: "int8" | "
     scales[block] = scale;
     for (let i = 0; i < length; i++) {
       const code = Math.round(rows[begin + i]! / scale) + zero;
-      codes[block * BLOCK + i] = Math.min(code, 2 * zero - 1);
+      codes[block * size + i] = Math.min(code, 2 * zero - 1);
     }
   }
   return { data: encoding === "int4" ? packPairs(codes) : codes, scales };

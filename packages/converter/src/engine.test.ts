@@ -1,14 +1,12 @@
 /** The engine on the real model: the same answers as transformers', alone and in company. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Engine, type EngineOptions, type GenerateRequest, type Message } from "@glimpse/engine";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { convert } from "./convert.ts";
-import { temporary } from "./fixtures.ts";
+import { NANO, temporary } from "./fixtures.ts";
 
-const NANO = fileURLToPath(new URL("../../../models/nano", import.meta.url));
 const SLOTS = 16;
 
 const Part = z.union([

@@ -17,6 +17,8 @@ export type Case = {
   tokens: number[];
 };
 
+export const NANO = fileURLToPath(new URL("../../../models/nano", import.meta.url));
+
 const IMAGE_TOKEN = 301;
 
 export function fixture(name: FixtureName): string {
@@ -187,4 +189,18 @@ export function logitsOf({ k, ids, logits }: Candidates, row = 0): Float32Array 
 export function largestDifference(a: Float32Array, b: Float32Array): number {
   if (a.length !== b.length) return Infinity;
   return a.reduce((largest, value, i) => Math.max(largest, Math.abs(value - b[i]!)), 0);
+}
+
+export type Dice = {
+  /** A whole number from `from` up to but without `to`. */
+  int(from: number, to: number): number;
+  pick<T>(values: readonly T[]): T;
+};
+
+/** Seeded: the linear congruential generator of Numerical Recipes. */
+export function createDice(seed: number): Dice {
+  let state = seed >>> 0;
+  const next = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
+  const int = (from: number, to: number): number => from + Math.floor(next() * (to - from));
+  return { int, pick: (values) => values[int(0, values.length)]! };
 }

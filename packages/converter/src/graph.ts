@@ -1,5 +1,5 @@
 /** Builds an ONNX graph so that its callers read like the mathematics. Knows operators, no model. */
-import { BITS, BLOCK, type Encoding } from "./encoding.ts";
+import { BITS, blockOf, type Encoding } from "./encoding.ts";
 import {
   type Attribute,
   type DataType,
@@ -102,11 +102,12 @@ export class GraphBuilder {
     }
     const name = parts.map((part) => part.name).join("+");
     const { data, scales } = this.#findWeight(parts, encoding);
-    const [bits, blocks] = [BITS[encoding], Math.ceil(width / BLOCK)];
+    const [bits, block] = [BITS[encoding], blockOf(width)];
+    const blocks = Math.ceil(width / block);
     const codes = this.#initializer(
       `${name}.codes`,
       "uint8",
-      [rows, blocks, (BLOCK * bits) / 8],
+      [rows, blocks, (block * bits) / 8],
       data,
     );
     const scale = this.#initializer(`${name}.scales`, "float32", [rows, blocks], scales);
@@ -114,7 +115,7 @@ export class GraphBuilder {
     return this.contrib(
       "MatMulNBits",
       bias ? [x, codes, scale, NONE, NONE, bias] : [x, codes, scale],
-      { K: width, N: rows, bits, block_size: BLOCK, accuracy_level: INTEGER_ACCURACY },
+      { K: width, N: rows, bits, block_size: block, accuracy_level: INTEGER_ACCURACY },
     );
   }
 

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readGenerationSettings } from "./checkpoint.ts";
-import { Engine, type EngineLimits } from "./engine.ts";
+import { createCore } from "./core.ts";
+import { DEFAULT_LIMITS, Engine, type EngineLimits } from "./engine.ts";
 import { AllocationError, EngineError } from "./errors.ts";
 import { type FakeCall, FakeRunner } from "./fake-runner.ts";
 import { createDice, type Dice, NANO, readFixture } from "./fixtures.ts";
@@ -42,7 +43,10 @@ function open(
   runner = new FakeRunner(shape);
   // The threads go on: they are those of all engines here.
   const shared = { ...processor, process: remembered, close: async () => {} };
-  engine = new Engine({ runner, processor: shared, settings, limits });
+  const all = { ...DEFAULT_LIMITS, tellEveryMs: 0, ...limits };
+  const core = createCore({ runner, settings, vocabulary: processor.vocabulary, limits: all });
+  const { slots } = runner.shape;
+  engine = new Engine({ core, processor: shared, slots, maxPictures: all.maxPictures });
   opened.push(engine);
   return engine;
 }
@@ -255,7 +259,13 @@ describe("together with others", () => {
 
     const crowd = open(
       { slots: 16 },
-      { chunkTokens: 64, chunkSteps: Infinity, featureCacheBytes: 4000, prefixCacheBytes: 90_000 },
+      {
+        chunkTokens: 64,
+        chunkSteps: Infinity,
+        featureCacheBytes: 4000,
+        prefixCacheBytes: 90_000,
+        tellEveryMs: 1,
+      },
     );
     const canceled = new Error("canceled");
     await Promise.all(

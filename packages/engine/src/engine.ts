@@ -1,16 +1,17 @@
 /**
- * The engine: messages in, pieces of text out, many requests at once. Joins the processor (text and pictures), intake
- * (requests to sequences) and the stepper (sequences to tokens); knows the insides of none.
+ * The engine: messages in, pieces of text out, many requests at once. Joins the processor (text and pictures) and the
+ * core (prepared requests to pieces), each in threads of its own; knows the insides of neither.
  */
-import { type GenerationSettings, readGenerationSettings } from "./checkpoint.ts";
+import { readGenerationSettings } from "./checkpoint.ts";
+import { startCoreThread } from "./core-thread.ts";
+import type { Core } from "./core.ts";
 import type { EngineError } from "./errors.ts";
-import { createSequence } from "./intake.ts";
-import { loadRunner, type RunnerOptions } from "./ort-runner.ts";
-import { createTokenTable, type TokenTable } from "./output-text.ts";
+import { readManifest } from "./manifest.ts";
+import { type RunnerOptions, runnerShape } from "./ort-runner.ts";
+import { PieceQueue } from "./piece-queue.ts";
 import { type ProcessorPool, startProcessorPool } from "./processor-pool.ts";
 import { checkRequest } from "./request.ts";
-import type { Runner } from "./runner.ts";
-import { Stepper, type StepperLimits } from "./stepper.ts";
+import type { StepperLimits } from "./stepper.ts";
 import type { GenerateRequest, Piece } from "./types.ts";
 import { withinTime } from "./within-time.ts";
 
@@ -27,36 +28,34 @@ export type EngineOptions = Partial<EngineLimits> &
 
 /** What an engine is made of; Engine.load makes it of a folder. */
 export type EngineParts = {
-  runner: Runner;
+  core: Core;
   processor: ProcessorPool;
-  settings: GenerationSettings;
-  limits?: Partial<EngineLimits>;
+  slots: number;
+  maxPictures: number;
 };
 
-const DEFAULT_LIMITS: EngineLimits = {
+/** Where an option is missing. */
+export const DEFAULT_LIMITS: EngineLimits = {
   maxPictures: 16,
   chunkTokens: 512,
-  chunkSteps: 1.5,
+  chunkSteps: 1,
   featureCacheBytes: 256 * 2 ** 20,
   prefixCacheBytes: 256 * 2 ** 20,
+  tellEveryMs: 16,
 };
 const DEFAULT_MAX_PIXELS = 40_000_000;
 
 export class Engine {
-  readonly #runner: Runner;
+  readonly #core: Core;
   readonly #processor: ProcessorPool;
-  readonly #settings: GenerationSettings;
-  readonly #limits: EngineLimits;
-  readonly #tokens: TokenTable;
-  readonly #stepper: Stepper;
+  readonly #slots: number;
+  readonly #maxPictures: number;
 
-  constructor({ runner, processor, settings, limits }: EngineParts) {
-    this.#runner = runner;
+  constructor({ core, processor, slots, maxPictures }: EngineParts) {
+    this.#core = core;
     this.#processor = processor;
-    this.#settings = settings;
-    this.#limits = { ...DEFAULT_LIMITS, ...limits };
-    this.#tokens = createTokenTable(processor.vocabulary);
-    this.#stepper = new Stepper(runner, this.#limits);
+    this.#slots = slots;
+    this.#maxPictures = maxPictures;
   }
 
   /**
@@ -64,31 +63,29 @@ export class Engine {
    * @throws EngineError `invalid_checkpoint` naming the file, `unsupported_architecture`, `engine_failure`
    */
   static async load(dir: string, options: EngineOptions = {}): Promise<Engine> {
-    const { maxPixels = DEFAULT_MAX_PIXELS } = options;
+    const { maxPixels = DEFAULT_MAX_PIXELS, ...rest } = options;
+    const limits = { ...DEFAULT_LIMITS, ...rest };
     const settings = await readGenerationSettings(dir);
-    const runner = await loadRunner(dir, options);
+    const { slots, capacity } = runnerShape(await readManifest(dir), rest);
+    const processor = await startProcessorPool({ dir, limits: { maxPixels, context: capacity } });
+    const { vocabulary } = processor;
     try {
-      const setup = { dir, limits: { maxPixels, context: runner.shape.capacity } };
-      return new Engine({
-        runner,
-        processor: await startProcessorPool(setup),
-        settings,
-        limits: options,
-      });
+      const core = await startCoreThread({ dir, options: rest, settings, vocabulary, limits });
+      return new Engine({ core, processor, slots, maxPictures: limits.maxPictures });
     } catch (cause) {
-      await runner.close();
+      await processor.close();
       throw cause;
     }
   }
 
   /** Resolves when the runtime has broken: every request has failed, later ones will, and only a new process helps. */
   get failed(): Promise<EngineError> {
-    return this.#stepper.failed;
+    return this.#core.failed;
   }
 
   /** Counts since the start, and what is going on now. */
   get stats() {
-    return { slots: this.#runner.shape.slots, ...this.#stepper.stats };
+    return { slots: this.#slots, ...this.#core.stats };
   }
 
   /**
@@ -103,30 +100,29 @@ export class Engine {
     signal?: AbortSignal,
   ): AsyncGenerator<Piece, void, undefined> {
     const startedAt = performance.now();
-    checkRequest(request, this.#limits.maxPictures);
+    checkRequest(request, this.#maxPictures);
     signal?.throwIfAborted();
     const deadline = startedAt + (request.deadline ?? Infinity) - Date.now();
-    const preparing = this.#processor.process(request.messages, request.thinking);
+    const { messages, ...rest } = request;
+    const preparing = this.#processor.process(messages, request.thinking);
     const input = await withinTime(preparing, deadline, signal);
     signal?.throwIfAborted(); // in the same moment
     const clock = { startedAt, deadline, preprocessMs: performance.now() - startedAt };
-    const model = { shape: this.#runner.shape, settings: this.#settings, tokens: this.#tokens };
-    const sequence = createSequence(input, request, model, clock);
-    const drop = (): void => this.#stepper.drop(sequence, signal?.reason);
-    signal?.addEventListener("abort", drop);
+    const pieces = new PieceQueue();
+    const drop = this.#core.begin({ input, request: rest, clock }, pieces);
+    const abort = (): void => drop(signal?.reason);
+    signal?.addEventListener("abort", abort);
     try {
-      this.#stepper.add(sequence);
-      for (let piece; (piece = await sequence.pieces.take());) yield piece;
+      for (let piece; (piece = await pieces.take());) yield piece;
     } finally {
-      signal?.removeEventListener("abort", drop);
-      drop();
+      signal?.removeEventListener("abort", abort);
+      abort();
     }
   }
 
   /** Fails what still runs, ends the threads and frees the model. */
   async close(): Promise<void> {
-    await this.#stepper.close();
+    await this.#core.close();
     await this.#processor.close();
-    await this.#runner.close();
   }
 }

@@ -1,3 +1,5 @@
+import { inspect } from "node:util";
+
 /** Every way the engine refuses. Codes are stable and public; messages name the thing and the limit, never a library's text. */
 export type EngineErrorCode =
   | "invalid_image" // undecodable or truncated
@@ -29,6 +31,21 @@ export class AllocationError extends EngineError {
   constructor(message: string, options?: ErrorOptions) {
     super("engine_failure", message, options);
   }
+}
+
+/** An error as another thread can be told it. `cause` is for a log. */
+export type ErrorWords = { code: EngineErrorCode; message: string; cause?: string };
+
+/** Our words; what is not ours becomes `engine_failure` with `unknown` for its message. */
+export function errorWords(error: unknown, unknown = "the engine broke"): ErrorWords {
+  if (!(error instanceof EngineError))
+    return { code: "engine_failure", message: unknown, cause: inspect(error) };
+  const { code, message, cause } = error;
+  return { code, message, ...(cause !== undefined && { cause: inspect(cause) }) };
+}
+
+export function errorFrom({ code, message, cause }: ErrorWords): EngineError {
+  return new EngineError(code, message, cause === undefined ? {} : { cause: new Error(cause) });
 }
 
 /** `least` tokens were counted before giving up; the prompt may have more. */

@@ -2,6 +2,7 @@
 import type { GenerationSettings } from "./checkpoint.ts";
 import { EngineError } from "./errors.ts";
 import { createOutputText, type TokenTable } from "./output-text.ts";
+import type { PieceSink } from "./piece-queue.ts";
 import { promptPositions } from "./positions.ts";
 import type { ModelInput } from "./processor.ts";
 import type { RunnerShape } from "./runner.ts";
@@ -14,12 +15,13 @@ export type Model = { shape: RunnerShape; settings: GenerationSettings; tokens: 
 /** When the request came, how long it may take, and what preparing it took; on performance.now()'s clock. */
 export type Clock = { startedAt: number; deadline: number; preprocessMs: number };
 
-/** Its prompt piece is in its queue. Throws `context_too_long` if prompt and output do not fit. */
+/** Its prompt piece is in its sink. Throws `context_too_long` if prompt and output do not fit. */
 export function createSequence(
   input: ModelInput,
-  request: GenerateRequest,
+  request: Omit<GenerateRequest, "messages">,
   { shape, settings, tokens }: Model,
   clock: Clock,
+  sink: PieceSink,
 ): Sequence {
   const { imageTokenId, eosTokenIds } = settings;
   const { minTokens, logprobs, stop, priority } = request;
@@ -44,10 +46,11 @@ export function createSequence(
     eosTokenIds,
     sampler,
     text: createOutputText(tokens, input.ids, stop ?? []),
+    sink,
     wantsLogprobs: logprobs !== undefined,
     priority: priority ?? 0,
   });
-  sequence.pieces.push({
+  sink.push({
     type: "prompt",
     promptTokenIds: input.ids,
     imageGrids: input.grids,

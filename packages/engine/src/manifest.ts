@@ -13,6 +13,7 @@ export const WEIGHTS_FILE = "weights.bin";
 export const GRAPH_FILES = {
   vision: "vision.onnx",
   decoder: "decoder.onnx",
+  copy: "copy.onnx",
 } as const;
 
 /** Pictures of one grid, batched: pixels to features. P patches in merge-block order, T = P / merge^2 tokens. */
@@ -50,12 +51,18 @@ export const DECODER_IO = {
   logSumExp: "log_sum_exp", // [rows], over the whole vocabulary
 } as const;
 
+/** Caches that only graphs reach are copied by one: each source [n] to its target, for every layer, side and head. */
+export const COPY_IO = {
+  source: (index: number) => `source_${index}`,
+  target: (index: number) => `target_${index}`,
+} as const;
+
 const size = z.int().positive();
 
 /** Raised when graphs or names change: older conversions are made again. */
-export const MANIFEST_FORMAT = 2;
+export const MANIFEST_FORMAT = 4;
 
-/** fp32 and fp16 say what everything is; int8 and int4 what the language model's matrices are, the rest being fp32. */
+/** fp32 and fp16 say what everything is; int8 and int4 what the language model's matrices are, the vision tower's then being int8 and the rest fp32. */
 export const DTYPES = ["fp32", "fp16", "int8", "int4"] as const;
 
 export const Manifest = z.strictObject({

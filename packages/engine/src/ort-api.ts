@@ -1,6 +1,6 @@
 /**
  * The functions of ONNX Runtime's C API that we call, by FFI over the library that onnxruntime-node ships: that
- * package's own session API runs on the event loop and copies every output, so a KV cache too. Only ort.ts uses this.
+ * package's own session API runs on the event loop and copies every output, so a KV cache too. Only ort-call.ts uses this.
  */
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -12,7 +12,7 @@ import type { Handle } from "./tensor.ts";
 type NativeFunction = ReturnType<LibraryHandle["func"]>;
 
 const API_VERSION = 24;
-const TABLE_LENGTH = 256;
+const TABLE_LENGTH = 260;
 
 /** Slot in the OrtApi table and C signature. Slots are append-only across versions (onnxruntime_c_api.h). */
 const FUNCTIONS = {
@@ -48,10 +48,12 @@ const FUNCTIONS = {
     `void * (void *memory, void *data, size_t bytes, int64_t *dims, size_t rank, int type,
              _Out_ void **value)`,
   ],
+  GetTensorMutableData: [51, "void * (void *value, _Out_ void **data)"],
   CastTypeInfoToTensorInfo: [55, "void * (void *info, _Out_ void **tensorInfo)"],
   GetTensorElementType: [60, "void * (void *tensorInfo, _Out_ int *type)"],
   GetDimensionsCount: [61, "void * (void *tensorInfo, _Out_ size_t *rank)"],
   GetDimensions: [62, "void * (void *tensorInfo, _Out_ int64_t *dims, size_t rank)"],
+  CreateMemoryInfo: [68, "void * (str name, int allocator, int id, int memory, _Out_ void **info)"],
   CreateCpuMemoryInfo: [69, "void * (int allocator, int memory, _Out_ void **info)"],
   AllocatorFree: [76, "void * (void *allocator, void *pointer)"],
   GetAllocatorWithDefaultOptions: [78, "void * (_Out_ void **allocator)"],
@@ -63,6 +65,26 @@ const FUNCTIONS = {
   ReleaseTypeInfo: [98, "void (void *info)"],
   ReleaseSessionOptions: [100, "void (void *options)"],
   AddSessionConfigEntry: [130, "void * (void *options, str key, str value)"],
+  CreateAllocator: [131, "void * (void *session, void *memory, _Out_ void **allocator)"],
+  ReleaseAllocator: [132, "void (void *allocator)"],
+  ReleaseArenaCfg: [157, "void (void *arena)"],
+  CreateArenaCfgV2: [
+    164,
+    "void * (const char **names, size_t *values, size_t count, _Out_ void **arena)",
+  ],
+  UnregisterAllocator: [177, "void * (void *env, void *memory)"],
+  SessionOptionsAppendExecutionProvider_CUDA_V2: [204, "void * (void *options, void *cuda)"],
+  CreateCUDAProviderOptions: [205, "void * (_Out_ void **cuda)"],
+  UpdateCUDAProviderOptions: [
+    206,
+    "void * (void *cuda, const char **names, const char **values, size_t count)",
+  ],
+  ReleaseCUDAProviderOptions: [208, "void (void *cuda)"],
+  CreateAndRegisterAllocatorV2: [
+    259,
+    `void * (void *env, str provider, void *memory, void *arena,
+             const char **names, const char **values, size_t count)`,
+  ],
 } as const;
 export type FunctionName = keyof typeof FUNCTIONS;
 export type Functions = Record<FunctionName, NativeFunction>;

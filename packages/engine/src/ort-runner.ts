@@ -4,9 +4,11 @@
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { type CacheMemory, deviceCache, hostCache } from "./cache-memory.ts";
 import { Decoder } from "./decoder.ts";
+import { type Device, hasHostCache } from "./device.ts";
 import { EngineError } from "./errors.ts";
-import { capacityFor, KvPool } from "./kv-pool.ts";
+import { cacheElement, capacityFor, KvPool } from "./kv-pool.ts";
 import { GRAPH_FILES, type Manifest, readManifest } from "./manifest.ts";
 import { Runtime } from "./ort.ts";
 import type {
@@ -22,8 +24,10 @@ import { Session } from "./session.ts";
 import { patches, VisionRun } from "./vision-run.ts";
 
 export type RunnerOptions = {
-  /** Where the graphs run. */
-  device?: "cpu";
+  /** Where the graphs run; the CPU by default. CUDA wants an fp16 conversion. */
+  device?: Device;
+  /** Calls block the thread they are made on, which then has nothing else to do: the quickest way from step to step. */
+  blocking?: boolean;
   /** Threads inside one operator; by default as many as there are cores. */
   threads?: number;
   /** Sequences in the KV cache at once; 16 by default. */
@@ -37,22 +41,32 @@ export type RunnerOptions = {
 const DEFAULT_SLOTS = 16;
 const DEFAULT_CAPACITY = 8192;
 
-/** Throws EngineError `invalid_checkpoint` if `dir` is no conversion, `engine_failure` if the runtime refuses it or no sequence fits. */
+/** Throws EngineError `invalid_checkpoint` if `dir` is no conversion, `engine_failure` if the runtime or the device refuses it or no sequence fits. */
 export async function loadRunner(dir: string, options: RunnerOptions = {}): Promise<Runner> {
-  const { threads = availableParallelism() } = options;
+  const { threads = availableParallelism(), device = { type: "cpu" }, blocking = false } = options;
   const manifest = await readManifest(dir);
   const shape = runnerShape(manifest, options);
-  const runtime = new Runtime();
+  const { dtype } = manifest;
+  check(
+    device.type !== "cuda" || dtype === "fp16",
+    `CUDA runs fp16 conversions, ${dir} is ${dtype}`,
+  );
+  const runtime = new Runtime(device, blocking);
   const loaded: Session[] = [];
+  let memory: CacheMemory | undefined;
   const load = async (name: keyof typeof GRAPH_FILES) => {
     const session = await Session.load(runtime, name, join(dir, GRAPH_FILES[name]), threads);
     loaded.push(session);
     return session;
   };
   try {
+    const session = await load("decoder"); // first: loading takes the most memory at its largest weight
     const vision = new VisionRun(runtime, await load("vision"), manifest);
-    const pool = new KvPool(runtime, manifest, shape.slots, shape.capacity);
-    const session = await load("decoder");
+    const element = cacheElement(manifest);
+    memory = hasHostCache(device)
+      ? hostCache(runtime, element)
+      : deviceCache(runtime, session, await load("copy"), element);
+    const pool = new KvPool(memory, manifest, shape.slots, shape.capacity);
     const decoder = new Decoder(runtime, session, pool, manifest.text, shape.capacity);
     return new OrtRunner(shape, { vision, decoder, pool }, closeAll);
   } catch (error) {
@@ -61,12 +75,14 @@ export async function loadRunner(dir: string, options: RunnerOptions = {}): Prom
   }
 
   function closeAll(): void {
+    memory?.close();
     for (const session of loaded) session.close();
     runtime.close();
   }
 }
 
-function runnerShape(manifest: Manifest, options: RunnerOptions): RunnerShape {
+/** What a runner of these options will have room for. Throws `engine_failure` if no sequence fits. */
+export function runnerShape(manifest: Manifest, options: RunnerOptions): RunnerShape {
   const { slots = DEFAULT_SLOTS, memoryBytes } = options;
   const { hidden, vocab, context } = manifest.text;
   const { merge, patchDim } = manifest.vision;
@@ -169,6 +185,7 @@ class OrtRunner implements Runner {
     if (this.#closed) return;
     this.#closed = true;
     await this.#call?.catch(() => undefined);
+    await this.#parts.pool.settled().catch(() => undefined);
     this.#parts.decoder.close();
     this.#parts.pool.close();
     this.#closeGraphs();
@@ -176,7 +193,7 @@ class OrtRunner implements Runner {
 
   async #run<T>(work: () => Promise<T>): Promise<T> {
     this.#checkIdle();
-    const call = work();
+    const call = this.#parts.pool.settled().then(work);
     this.#call = call;
     try {
       return await call;

@@ -1,52 +1,61 @@
 /**
- * ONNX Runtime: environment, tensors, graphs and runs. With ort-api.ts, the only file that knows pointers; it knows no
- * model. Graphs load and run on worker threads and leave the event loop free.
- * Device seam: a runtime's memory info and allocator, and the session options, are all that depends on the device.
+ * ONNX Runtime: environment, tensors, graphs and runs. With ort-device.ts, ort-call.ts and ort-api.ts, the only file that
+ * knows pointers; it knows no model. Graphs load and run on worker threads and leave the event loop free.
  */
 import koffi from "koffi";
-import { AllocationError, EngineError } from "./errors.ts";
-import { type FunctionName, type Functions, ortFunctions } from "./ort-api.ts";
+import type { Device } from "./device.ts";
+import { EngineError } from "./errors.ts";
+import { call, check, checkAsync, create, number } from "./ort-call.ts";
+import { type DeviceMemory, OrtDevice } from "./ort-device.ts";
 import {
   describe,
+  ELEMENT_CODES,
   elementTypeOf,
   type ElementType,
   type Handle,
+  nativeDims,
+  sizeOf,
   Tensor,
   type TensorData,
   type TensorSpec,
 } from "./tensor.ts";
-
-/** ONNXTensorElementDataType. */
-const ELEMENT_CODES: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, float16: 10 };
-
-/** How the runtime says that there is no memory: its arena, the C++ library, CUDA. It has no status code for it. */
-const OUT_OF_MEMORY = /failed to allocate memory|bad_alloc|out of memory/i;
 
 /** Native memory of ours: the address is good for as long as this object is held. */
 export type Pinned = { readonly address: Handle; readonly memory: readonly ArrayBufferView[] };
 
 /** The environment that graphs and tensors live in. Close it after them. */
 export class Runtime {
-  readonly #functions: Functions;
   readonly #env: Handle;
+  /** Of our arrays, whatever the device. */
   readonly #memory: Handle;
   readonly #allocator: Handle;
+  readonly #device: OrtDevice;
+  readonly #blocking: boolean;
 
-  constructor() {
+  /**
+   * @param blocking runs block the calling thread instead of going to another
+   * Throws EngineError `engine_failure` where the runtime or the device is missing.
+   */
+  constructor(device: Device = { type: "cpu" }, blocking = false) {
+    this.#blocking = blocking;
     const FATAL = 4; // the runtime's own log stays silent: its errors come back as statuses
     const ARENA = 1;
     const DEFAULT_MEMORY = 0;
-    this.#functions = ortFunctions();
-    this.#env = this.#create("CreateEnv", FATAL, "glimpse");
-    this.#memory = this.#create("CreateCpuMemoryInfo", ARENA, DEFAULT_MEMORY);
-    this.#allocator = this.#create("GetAllocatorWithDefaultOptions"); // not ours to release
+    this.#env = create("CreateEnv", FATAL, "glimpse");
+    this.#memory = create("CreateCpuMemoryInfo", ARENA, DEFAULT_MEMORY);
+    this.#allocator = create("GetAllocatorWithDefaultOptions"); // not ours to release
+    try {
+      this.#device = new OrtDevice(this.#env, device);
+    } catch (error) {
+      this.#releaseOwn();
+      throw error;
+    }
   }
 
   /** A tensor over `data`, which stays shared: writing into one changes the other. */
   tensor(data: TensorData, dims: readonly number[]): Tensor {
     const type = elementTypeOf(data);
-    const size = dims.reduce((product, dim) => product * dim, 1);
-    if (data.length !== size) {
+    if (data.length !== sizeOf(dims)) {
       throw new EngineError(
         "engine_failure",
         `${data.length} elements for ${describe({ type, dims })}`,
@@ -54,47 +63,45 @@ export class Runtime {
     }
     void data.buffer; // moves a small array off the JavaScript heap, where it would not stay in place
     const at = [data, data.byteLength, ...nativeDims(dims), ELEMENT_CODES[type]];
-    const handle = this.#create("CreateTensorWithDataAsOrtValue", this.#memory, ...at);
-    return new Tensor({ type, dims }, handle, () => this.#call("ReleaseValue", handle), data);
-  }
-
-  /** An uninitialised tensor in the device's memory. */
-  allocate(type: ElementType, dims: readonly number[]): Tensor {
-    const shape = [...nativeDims(dims), ELEMENT_CODES[type]];
-    const handle = this.#create("CreateTensorAsOrtValue", this.#allocator, ...shape);
-    return new Tensor({ type, dims }, handle, () => this.#call("ReleaseValue", handle));
+    const handle = create("CreateTensorWithDataAsOrtValue", this.#memory, ...at);
+    return new Tensor({ type, dims }, handle, () => call("ReleaseValue", handle), data);
   }
 
   /** Loads a graph and the weights it points to. `threads` work inside one operator, the calling one included. */
   async loadGraph(path: string, threads: number): Promise<Handle> {
-    const options = this.#create("CreateSessionOptions");
+    const options = create("CreateSessionOptions");
     try {
-      this.#check("SetIntraOpNumThreads", this.#call("SetIntraOpNumThreads", options, threads));
+      check("SetIntraOpNumThreads", options, threads);
+      this.#device.configure(options);
       const out: [Handle | null] = [null];
-      const args = [this.#env, path, options, out];
-      this.#check("CreateSession", await this.#callAsync("CreateSession", ...args));
+      await checkAsync("CreateSession", this.#env, path, options, out);
       return out[0]!;
     } finally {
-      this.#call("ReleaseSessionOptions", options);
+      call("ReleaseSessionOptions", options);
     }
+  }
+
+  /** The memory on the device that a graph computes in. */
+  openMemory(graph: Handle): DeviceMemory {
+    return this.#device.openMemory(graph);
   }
 
   /** The names, types and dimensions that a graph declares. */
   specs(graph: Handle, kind: "Input" | "Output"): Map<string, TensorSpec> {
-    const count = this.#number(`SessionGet${kind}Count`, graph);
+    const count = number(`SessionGet${kind}Count`, graph);
     const indexes = Array.from({ length: count }, (_, index) => index);
     return new Map(
       indexes.map((index) => {
-        const text = this.#create(`SessionGet${kind}Name`, graph, index, this.#allocator);
+        const text = create(`SessionGet${kind}Name`, graph, index, this.#allocator);
         const name: string = koffi.decode.string(text);
-        this.#check("AllocatorFree", this.#call("AllocatorFree", this.#allocator, text));
-        return [name, this.#spec(this.#create(`SessionGet${kind}TypeInfo`, graph, index))];
+        check("AllocatorFree", this.#allocator, text);
+        return [name, this.#spec(create(`SessionGet${kind}TypeInfo`, graph, index))];
       }),
     );
   }
 
   /**
-   * Runs a graph on another thread; outputs are written into the given tensors.
+   * Runs a graph, on another thread unless the runtime is a blocking one; outputs are written into the given tensors.
    * @param inputNames and outputNames from `pinStrings`, inputs and outputs from `pinHandles`, in the same order
    */
   async run(
@@ -108,67 +115,38 @@ export class Runtime {
   ): Promise<void> {
     const given = [inputNames.address, inputs.address, inputCount];
     const wanted = [outputNames.address, outputCount, outputs.address];
-    this.#check("Run", await this.#callAsync("Run", graph, null, ...given, ...wanted));
+    const args = [graph, null, ...given, ...wanted];
+    if (this.#blocking) check("Run", ...args);
+    else await checkAsync("Run", ...args);
   }
 
   releaseGraph(graph: Handle): void {
-    this.#call("ReleaseSession", graph);
+    call("ReleaseSession", graph);
   }
 
   close(): void {
-    this.#call("ReleaseMemoryInfo", this.#memory);
-    this.#call("ReleaseEnv", this.#env);
+    this.#device.close();
+    this.#releaseOwn();
+  }
+
+  #releaseOwn(): void {
+    call("ReleaseMemoryInfo", this.#memory);
+    call("ReleaseEnv", this.#env);
   }
 
   #spec(info: Handle): TensorSpec {
     try {
-      const tensor = this.#create("CastTypeInfoToTensorInfo", info); // a view of info
-      const code = this.#number("GetTensorElementType", tensor);
-      const dims = new BigInt64Array(this.#number("GetDimensionsCount", tensor));
-      this.#check("GetDimensions", this.#call("GetDimensions", tensor, dims, dims.length));
+      const tensor = create("CastTypeInfoToTensorInfo", info); // a view of info
+      const code = number("GetTensorElementType", tensor);
+      const dims = new BigInt64Array(number("GetDimensionsCount", tensor));
+      check("GetDimensions", tensor, dims, dims.length);
       const types = Object.keys(ELEMENT_CODES) as ElementType[];
       const type = types.find((name) => ELEMENT_CODES[name] === code);
       if (!type) throw new EngineError("engine_failure", `a graph has elements of type ${code}`);
       return { type, dims: Array.from(dims, Number) };
     } finally {
-      this.#call("ReleaseTypeInfo", info);
+      call("ReleaseTypeInfo", info);
     }
-  }
-
-  #call(name: FunctionName, ...args: unknown[]): unknown {
-    return this.#functions[name](...args);
-  }
-
-  #callAsync(name: FunctionName, ...args: unknown[]): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const done = (error: Error | null, result: unknown) =>
-        error ? reject(error) : resolve(result);
-      this.#functions[name].async(...args, done);
-    });
-  }
-
-  /** Calls a function whose last parameter receives a handle. */
-  #create(name: FunctionName, ...args: unknown[]): Handle {
-    const out: [Handle | null] = [null];
-    this.#check(name, this.#call(name, ...args, out));
-    return out[0]!;
-  }
-
-  /** Calls a function whose last parameter receives a number. */
-  #number(name: FunctionName, ...args: unknown[]): number {
-    const out: [number | bigint] = [0];
-    this.#check(name, this.#call(name, ...args, out));
-    return Number(out[0]);
-  }
-
-  /** The runtime's own words stay in the cause: they are for a log, not for a user. */
-  #check(name: FunctionName, status: unknown): void {
-    if (status === null) return;
-    const cause = new Error(String(this.#call("GetErrorMessage", status)));
-    this.#call("ReleaseStatus", status);
-    if (OUT_OF_MEMORY.test(cause.message))
-      throw new AllocationError(`no memory for ONNX Runtime's ${name}`, { cause });
-    throw new EngineError("engine_failure", `ONNX Runtime failed in ${name}`, { cause });
   }
 }
 
@@ -194,8 +172,4 @@ export function pinHandles(handles: readonly Handle[]): Pinned {
 function addressOf(memory: ArrayBufferView): Handle {
   void memory.buffer; // moves a small array off the JavaScript heap
   return koffi.address(memory);
-}
-
-function nativeDims(dims: readonly number[]): [BigInt64Array, number] {
-  return [BigInt64Array.from(dims, BigInt), dims.length];
 }

@@ -12,8 +12,10 @@ export type Pace = {
 
 /** Shorter chunks are mostly the price of a call: they are neither made on purpose nor measured. */
 const LEAST_TOKENS = 16;
-/** Weight of the latest measurement. */
-const WEIGHT = 1 / 8;
+/** Before anything is measured, while somebody runs. */
+const FIRST_TOKENS = 64;
+/** Weight of the latest measurement: a prompt's tokens take longer the more of it has been read. */
+const WEIGHT = 1 / 4;
 
 /**
  * @param most tokens at any time, and all of them while nobody runs
@@ -26,7 +28,8 @@ export function createPace(most: number, steps: number): Pace {
     old === undefined ? latest : old + WEIGHT * (latest - old);
   return {
     tokens(isSomebodyRunning) {
-      if (!isSomebodyRunning || tokenMs === undefined || decodeMs === undefined) return most;
+      if (!isSomebodyRunning || steps === Infinity) return most;
+      if (tokenMs === undefined || decodeMs === undefined) return Math.min(most, FIRST_TOKENS);
       return Math.min(most, Math.max(LEAST_TOKENS, Math.floor((steps * decodeMs) / tokenMs)));
     },
     tookPrefill(tokens, ms) {

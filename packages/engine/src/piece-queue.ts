@@ -1,21 +1,35 @@
 /** Pieces between the engine, which never waits, and one reader, who may be slow or gone. */
 import type { Piece } from "./types.ts";
 
+/** Where a sequence's pieces go. Never waits. */
+export type PieceSink = {
+  push(piece: Piece): void;
+  /** No more pieces. */
+  end(): void;
+  /** Instead of what is to come. */
+  fail(reason: unknown): void;
+};
+
+/** Adds a piece to a list: to the last one if both are text of one kind. */
+export function joinPiece(pieces: Piece[], piece: Piece): void {
+  const last = pieces.at(-1);
+  if (last && "text" in last && "text" in piece && last.type === piece.type)
+    pieces[pieces.length - 1] = { ...last, text: last.text + piece.text };
+  else pieces.push(piece);
+}
+
 /**
  * What is not yet read is kept: neighbouring texts of one kind as one piece, so that an unread queue is no longer than
  * the answer.
  */
-export class PieceQueue {
+export class PieceQueue implements PieceSink {
   readonly #unread: Piece[] = [];
   #ended = false;
   #error: { reason: unknown } | undefined;
   #wake: (() => void) | undefined;
 
   push(piece: Piece): void {
-    const last = this.#unread.at(-1);
-    if (last && "text" in last && "text" in piece && last.type === piece.type)
-      this.#unread[this.#unread.length - 1] = { ...last, text: last.text + piece.text };
-    else this.#unread.push(piece);
+    joinPiece(this.#unread, piece);
     this.#wake?.();
   }
 

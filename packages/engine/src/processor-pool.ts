@@ -1,7 +1,7 @@
 /** Runs the processor in worker threads, so that neither pictures nor long prompts hold up the event loop. */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { EngineError, type EngineErrorCode } from "./errors.ts";
+import { EngineError, errorFrom, type ErrorWords } from "./errors.ts";
 import type { Limits } from "./preprocess.ts";
 import type { ModelInput } from "./processor.ts";
 import type { Vocabulary } from "./tokenizer.ts";
@@ -17,7 +17,7 @@ export type ProcessorRequest = {
 export type ProcessorReply = { number: number } & (
   | { vocabulary: Vocabulary }
   | { input: ModelInput }
-  | { error: { code: EngineErrorCode; message: string } }
+  | { error: ErrorWords }
 );
 
 type Waiting = { resolve(reply: ProcessorReply): void; reject(error: EngineError): void };
@@ -63,7 +63,7 @@ class Lane {
     worker.on("message", (reply: ProcessorReply) => {
       const waiting = this.waiting.get(reply.number);
       this.waiting.delete(reply.number);
-      if ("error" in reply) waiting?.reject(new EngineError(reply.error.code, reply.error.message));
+      if ("error" in reply) waiting?.reject(errorFrom(reply.error));
       else waiting?.resolve(reply);
     });
     // An error is always followed by the exit, which tells those who wait.

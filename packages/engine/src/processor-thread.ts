@@ -1,6 +1,6 @@
 /** The worker thread's end of processor-pool.ts. */
 import { parentPort, workerData } from "node:worker_threads";
-import { EngineError } from "./errors.ts";
+import { errorWords } from "./errors.ts";
 import type { ProcessorReply, ProcessorRequest, ProcessorSetup } from "./processor-pool.ts";
 import { loadProcessor } from "./processor.ts";
 
@@ -12,13 +12,7 @@ const reply = (message: ProcessorReply, transfer: ArrayBuffer[] = []): void =>
   port.postMessage(message, transfer);
 
 function refuse(number: number, cause: unknown): void {
-  const known = cause instanceof EngineError;
-  reply({
-    number,
-    error: known
-      ? { code: cause.code, message: cause.message }
-      : { code: "engine_failure", message: "the request could not be prepared" },
-  });
+  reply({ number, error: errorWords(cause, "the request could not be prepared") });
 }
 
 try {

@@ -45,6 +45,11 @@ export class Scheduler<S extends Scheduled> {
     return this.#running;
   }
 
+  /** Running sequences that have not been told to leave. */
+  get decoding(): number {
+    return this.#running.filter((one) => !this.#leaving.has(one)).length;
+  }
+
   /** Sequences that have not been told to leave. */
   get size(): number {
     const held = this.#running.length + (this.#reading ? 1 : 0);

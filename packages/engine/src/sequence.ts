@@ -3,7 +3,7 @@
  * rows mean; knows nothing of other sequences, of when it runs, and of the runner.
  */
 import type { OutputText } from "./output-text.ts";
-import { PieceQueue } from "./piece-queue.ts";
+import type { PieceSink } from "./piece-queue.ts";
 import type { Positions } from "./positions.ts";
 import type { Prompt } from "./prefix-cache.ts";
 import type { Candidates, Chunk, Picture } from "./runner.ts";
@@ -30,6 +30,7 @@ export type SequenceOptions = {
   eosTokenIds: readonly number[];
   sampler: Sampler;
   text: OutputText;
+  sink: PieceSink;
   wantsLogprobs: boolean;
   priority: number;
   /** On performance.now()'s clock, as all times here. */
@@ -45,7 +46,6 @@ export class Sequence implements Scheduled {
   readonly prompt: Prompt;
   readonly pictures: SequencePicture[];
   readonly sampler: Sampler;
-  readonly pieces = new PieceQueue();
   /** How far the prompt's positions run behind its tokens. */
   readonly delta: number;
   length = 0;
@@ -113,10 +113,12 @@ export class Sequence implements Scheduled {
     const { text, eosTokenIds } = this.#options;
     while (!this.ended && this.#told < this.#outputIds.length) {
       const id = this.#outputIds[this.#told++]!;
-      if (!eosTokenIds.includes(id)) for (const piece of text.push(id)) this.pieces.push(piece);
+      if (!eosTokenIds.includes(id))
+        for (const piece of text.push(id)) this.#options.sink.push(piece);
       if (text.stopped) {
         this.#finishReason = "stop";
         this.#outputIds.length = this.#told;
+        this.#logprobs.length = Math.min(this.#logprobs.length, this.#told);
       }
       const isLast = this.#told === this.#outputIds.length;
       if (isLast && this.#finishReason) this.#end(this.#finishReason);
@@ -127,13 +129,13 @@ export class Sequence implements Scheduled {
   fail(reason: unknown): void {
     if (this.ended) return;
     this.ended = true;
-    this.pieces.fail(reason);
+    this.#options.sink.fail(reason);
   }
 
   #end(finishReason: FinishReason): void {
-    const { ids, text, startedAt, preprocessMs, wantsLogprobs } = this.#options;
+    const { ids, text, sink, startedAt, preprocessMs, wantsLogprobs } = this.#options;
     this.ended = true;
-    for (const piece of text.finish()) this.pieces.push(piece);
+    for (const piece of text.finish()) sink.push(piece);
     const end: Piece = {
       type: "end",
       finishReason,
@@ -152,8 +154,8 @@ export class Sequence implements Scheduled {
         totalMs: performance.now() - startedAt,
       },
     };
-    this.pieces.push(end);
-    this.pieces.end();
+    sink.push(end);
+    sink.end();
   }
 
   #features(begin: number, end: number): Chunk["features"] {

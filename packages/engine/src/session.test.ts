@@ -48,16 +48,20 @@ describe("a session", () => {
     expect([...data]).toEqual([1, 0, 0, 1]);
   });
 
-  it("passes tensors in the device's memory on", async () => {
-    using middle = runtime.allocate("float32", [2, 2]);
+  it("passes tensors in the device's memory on, and parts of them", async () => {
+    const memory = session.openMemory();
+    using whole = memory.allocate("float32", [3, 2, 2]);
+    using middle = memory.view(whole, 4, [2, 2]);
+    expect(() => memory.view(whole, 9, [2, 2])).toThrow("4 elements at 9 of float32[3, 2, 2]");
     using x = floats([1, 1, 0, 1], 2, 2);
     using count = runtime.tensor(Int32Array.of(1), [1]);
-    using same = runtime.allocate("int32", [1]);
+    using same = memory.allocate("int32", [1]);
     const data = new Float32Array(4);
     using square = runtime.tensor(data, [2, 2]);
     await session.bind({ x, count }, { square: middle, same }).run();
     await session.bind({ x: middle, count: same }, { square, same }).run();
     expect([...data]).toEqual([1, 4, 0, 1]);
+    memory.close();
   });
 
   it.each<[what: string, input: Record<string, number[]>, words: string[]]>([
@@ -110,5 +114,7 @@ it("data must fill its dimensions", () => {
 });
 
 it("memory that is not there has an error of its own", () => {
-  expect(() => runtime.allocate("float32", [2 ** 22, 2 ** 22])).toThrow(AllocationError);
+  const memory = session.openMemory();
+  expect(() => memory.allocate("float32", [2 ** 22, 2 ** 22])).toThrow(AllocationError);
+  memory.close();
 });

@@ -1,6 +1,7 @@
 /** A loaded graph that checks what it is fed. Knows shapes; no pointers, no model. */
 import { AllocationError, EngineError } from "./errors.ts";
 import { pinHandles, type Pinned, pinStrings, type Runtime } from "./ort.ts";
+import type { DeviceMemory } from "./ort-device.ts";
 import { describe, type Handle, type Tensor, type TensorSpec } from "./tensor.ts";
 
 export type NamedTensors = Record<string, Tensor>;
@@ -29,7 +30,9 @@ export class Session {
     threads: number,
   ): Promise<Session> {
     const graph = await runtime.loadGraph(path, threads).catch((error: unknown) => {
-      throw failure(`the ${name} graph cannot be loaded`, error);
+      const why =
+        error instanceof AllocationError ? "does not fit into memory" : "cannot be loaded";
+      throw failure(`the ${name} graph ${why}`, error);
     });
     return new Session(runtime, name, graph);
   }
@@ -76,6 +79,11 @@ export class Session {
       const shapes = Object.entries(inputs).map(([name, tensor]) => `${name} ${describe(tensor)}`);
       throw failure(`the ${this.#name} graph failed on ${shapes.join(", ")}`, error);
     }
+  }
+
+  /** The memory on the device that this graph computes in. */
+  openMemory(): DeviceMemory {
+    return this.#runtime.openMemory(this.#graph);
   }
 
   /** Only once no call runs. */

@@ -14,12 +14,22 @@ import { createVision, type Vision } from "./vision.ts";
 export type StepperLimits = {
   /** Prompt tokens read between two decode steps at most, and tokens of pictures encoded in one call; 512 by default. */
   chunkTokens: number;
-  /** Decode steps that a chunk may last while sequences run: longer chunks are cut; 1.5 by default. */
+  /** Decode steps that a chunk may last while sequences run: longer chunks are cut; 1 by default. */
   chunkSteps: number;
   /** Features kept of pictures seen lately; 256 MiB by default, 0 for none. */
   featureCacheBytes: number;
   /** Keys and values kept of prompts seen lately; 256 MiB by default, 0 for none. */
   prefixCacheBytes: number;
+  /** Text is made of tokens this far apart, milliseconds: 16 by default, which takes no time from quick steps. */
+  tellEveryMs: number;
+};
+
+/** For who shares a thread with the steps. */
+export type StepperHooks = {
+  /** Before each step: the time to add and drop. */
+  beforeStep?(): void;
+  /** Sinks have got what there was; comes last when work ends. */
+  afterTold?(): void;
 };
 
 /** Decode steps after a failed allocation, before the batch is tried with one row more. */
@@ -43,9 +53,15 @@ export class Stepper {
   /** Rows of a decode step at most, for want of memory. */
   #rowLimit = Infinity;
   #stepsToGrow = STEPS_TO_GROW;
-  readonly #counts = { steps: 0, promptTokens: 0, outputTokens: 0 };
+  #toldAt = -Infinity;
+  readonly #tellEveryMs: number;
+  readonly #hooks: StepperHooks;
+  /** `steppedAt`: when the last step of `steps` ended, on the clock of the steps' thread. */
+  readonly #counts = { steps: 0, steppedAt: 0, promptTokens: 0, outputTokens: 0 };
 
-  constructor(runner: Runner, limits: StepperLimits) {
+  constructor(runner: Runner, limits: StepperLimits, hooks: StepperHooks = {}) {
+    this.#hooks = hooks;
+    this.#tellEveryMs = limits.tellEveryMs;
     const { chunkTokens, chunkSteps, featureCacheBytes, prefixCacheBytes } = limits;
     const { slots } = runner.shape;
     this.#runner = runner;
@@ -63,7 +79,7 @@ export class Stepper {
   add(sequence: Sequence): void {
     if (this.#over) throw this.#over;
     this.#scheduler.add(sequence);
-    this.#running ??= this.#run();
+    this.#running ??= Promise.resolve().then(() => this.#run()); // a step may add, too
   }
 
   /** Ends a sequence, wherever it is, unless it has ended; its slot is free at the next step. */
@@ -74,9 +90,9 @@ export class Stepper {
 
   /** Counts since the start, and what is going on now. */
   get stats() {
-    const { running, waiting } = this.#scheduler;
+    const { decoding, waiting } = this.#scheduler;
     return {
-      running: running.length,
+      running: decoding,
       waiting: waiting.length,
       ...this.#counts,
       pictures: this.#vision.stats,
@@ -96,6 +112,7 @@ export class Stepper {
     try {
       while (this.#scheduler.size > 0) await this.#step();
       this.#settle();
+      this.#hooks.afterTold?.();
     } catch (error) {
       this.#break(error);
     }
@@ -104,11 +121,12 @@ export class Stepper {
 
   /** One pass: leavers out, prompts forward by a chunk in all, every running sequence by a token. */
   async #step(): Promise<void> {
+    this.#hooks.beforeStep?.();
     this.#settle();
     const budget = this.#pace.tokens(this.#scheduler.running.length > 0);
     for (let left = budget; left > 0;) left -= await this.#read(left, left === budget);
     if (this.#scheduler.running.length > 0) await this.#decode();
-    if (this.#scheduler.size === 0) this.#tell();
+    if (this.#scheduler.size === 0) this.#tell(true);
   }
 
   #settle(): void {
@@ -191,7 +209,8 @@ export class Stepper {
       if (!(error instanceof AllocationError)) throw error;
       return this.#shrink(rows, error);
     }
-    this.#pace.tookDecode(performance.now() - start);
+    this.#counts.steppedAt = performance.now();
+    this.#pace.tookDecode(this.#counts.steppedAt - start);
     this.#counts.steps++;
     this.#scheduler.grow(rows);
     for (let row = 0; row < rows; row++) this.#accept(running[row]!, candidates, row);
@@ -226,9 +245,13 @@ export class Stepper {
     return run;
   }
 
-  #tell(): void {
+  #tell(isLast = false): void {
+    const now = performance.now();
+    if (now - this.#toldAt < this.#tellEveryMs && !isLast) return;
+    this.#toldAt = now;
     for (const sequence of this.#untold) if (sequence.tell()) this.#scheduler.leave(sequence);
     this.#untold.length = 0;
+    this.#hooks.afterTold?.();
   }
 
   #break(cause: unknown): void {
@@ -238,7 +261,7 @@ export class Stepper {
       : new EngineError("engine_failure", "the engine broke", { cause });
     this.#over ??= failure;
     this.#reportFailure(failure); // first, for who ends the process
-    this.#tell();
+    this.#tell(true);
     for (const sequence of this.#scheduler) sequence.fail(failure);
     this.#scheduler.clear();
   }
