@@ -72,7 +72,7 @@ async function measure(): Promise<void> {
   console.log("\nMilliseconds until 64 free slots run 64 jobs, Redis a slow network away");
   console.table(fill);
 
-  const fleet = await measureFleet(whole, sizes, fleetS);
+  const fleet = await measureFleet(whole, redis, sizes, fleetS);
   const scales = fleet.findLast(({ efficiency }) => efficiency >= 0.9)?.workers ?? 0;
   console.log("\nWorkers of 8 slots, 200 ms a job");
   console.table(fleet);

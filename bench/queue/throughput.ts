@@ -50,7 +50,8 @@ function medians(runs: Throughput[]): Throughput {
   };
 }
 
-async function readUsage(redis: Redis) {
+/** What Redis has done so far. */
+export async function readUsage(redis: Redis) {
   const text = await redis.info("cpu", "commandstats");
   const sum = (pattern: RegExp) =>
     [...text.matchAll(pattern)].reduce((total, [, value]) => total + Number(value), 0);

@@ -44,11 +44,9 @@ process.once("disconnect", () => process.exit());
 async function obey(command: Order): Promise<void> {
   if (command.do === "open") await openAll(command);
   if (command.do === "cut") {
-    const cut = [...readers.values()].map(({ stream }) => {
-      stream?.cut();
-      return stream?.closed;
-    });
-    await Promise.all(cut);
+    const open = [...readers.values()].flatMap(({ stream }) => stream ?? []);
+    for (const stream of open) stream.cut();
+    await Promise.all(open.map(({ closed }) => closed));
   }
   const all = [...readers.values()];
   const now: Report = {

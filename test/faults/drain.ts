@@ -41,7 +41,7 @@ export async function drain(times: number, graceMs: number, seed: number): Promi
       const exited = worker.kill("SIGTERM");
       if (random.chance(0.2)) {
         await sleep(random.between(20, graceMs));
-        process.kill(stopping.pid, "SIGTERM");
+        void stopping.kill("SIGTERM");
       }
       const code = await exited;
       result.slowestMs = Math.max(result.slowestMs, performance.now() - askedAt);

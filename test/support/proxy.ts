@@ -5,6 +5,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 type Line = { client: Socket; server: Socket; silent: boolean; swallowing: boolean };
 
+/** Ends it by RST. One that is being shut down cannot be reset, and Node would never close it. */
+function cut(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 /** Starts a proxy to `targetPort` of this machine; it passes everything on until told otherwise. */
 export async function startProxy(targetPort: number) {
   const lines = new Set<Line>();
@@ -19,7 +25,7 @@ export async function startProxy(targetPort: number) {
     let before = Promise.resolve();
     const forward = (data: Buffer) => {
       if (line.silent || to.destroyed) return;
-      if (isReply && line.swallowing) line.client.resetAndDestroy();
+      if (isReply && line.swallowing) cut(line.client);
       else to.write(data);
     };
     from.on("data", (data: Buffer) => {
@@ -56,7 +62,7 @@ export async function startProxy(targetPort: number) {
 
   function reset(): void {
     for (const { client, server } of lines) {
-      client.resetAndDestroy();
+      cut(client);
       server.destroy();
     }
     lines.clear();

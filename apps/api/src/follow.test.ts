@@ -27,10 +27,14 @@ async function speak(attempt: Attempt, words: number): Promise<void> {
   for (let i = 0; i < words; i++) await open.ledger.append(attempt, [{ type: "delta", text: "x" }]);
 }
 
-/** The numbers of all events after `after`; `pauseMs` after each makes a slow reader. */
-async function numbers(id: string, after: number, pauseMs = 0): Promise<number[]> {
+/** The numbers of all events after `after`; `pauseMs` after each makes a slow reader. Idle so late that it mends nothing. */
+async function numbers(
+  id: string,
+  after: number,
+  { pauseMs = 0, idleMs = 60_000 } = {},
+): Promise<number[]> {
   const seen: number[] = [];
-  for await (const events of follow(open, id, after, never, 200)) {
+  for await (const events of follow(open, id, after, never, idleMs)) {
     for (const event of events) {
       if (isGap(event)) throw new Error("gap");
       if (!isIdle(event)) seen.push(event.id);
@@ -59,7 +63,7 @@ test("whenever a reader begins, it gets each event once and in order", async () 
 
 test("a reader that is too slow for its inbox gets the rest from the log", async () => {
   const attempt = await start();
-  const reader = numbers(attempt.id, -1, 1);
+  const reader = numbers(attempt.id, -1, { pauseMs: 1 });
   await sleep(20);
   await speak(attempt, 1_500);
   await open.ledger.finish(attempt, outcome);
@@ -73,9 +77,22 @@ test("a lost subscription loses no event", async () => {
     await speak(attempt, 20);
     open.cutSubscriber();
   }
-  await speak(attempt, 20);
+  // The end comes while nobody listens.
   await open.ledger.finish(attempt, outcome);
   expect(await reader).toEqual(range(0, attempt.nextEvent + 1));
+});
+
+test("an announcement that was lost is made up for by the next, or after a while", async () => {
+  const attempt = await start();
+  const reader = numbers(attempt.id, -1);
+  const later = numbers(attempt.id, -1, { idleMs: 300 });
+  await sleep(100);
+  await open.appendRaw(attempt.id, { id: 2, type: "delta", at_ms: 1, text: "x" }, "unannounced");
+  await open.appendRaw(attempt.id, { id: 3, type: "delta", at_ms: 1, text: "y" });
+  await open.appendRaw(attempt.id, { id: 4, type: "succeeded", at_ms: 1 }, "unannounced");
+  expect(await later).toEqual([0, 1, 2, 3, 4]);
+  await open.appendRaw(attempt.id, { id: 5, type: "succeeded", at_ms: 1 });
+  expect(await reader).toEqual([0, 1, 2, 3, 4]);
 });
 
 test("events that the log no longer has are told of as a gap", async () => {
@@ -125,7 +142,7 @@ test("a later release's events and fields are handed on as they are", async () =
 
 test("a job that vanishes ends its readers", async () => {
   const attempt = await start();
-  const reader = numbers(attempt.id, -1);
+  const reader = numbers(attempt.id, -1, { idleMs: 200 });
   await sleep(50);
   await open.dropJob(attempt.id);
   expect(await reader).toEqual([0, 1]);

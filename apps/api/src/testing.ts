@@ -46,11 +46,16 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     /** Forgets the log's events before number `first`. */
     dropLog: (id: string, first: number) =>
       open.redis.xtrim(open.keys.log(id), "MINID", `${first}-0`),
-    /** Appends an event to the log as a later release might, and publishes it. */
-    async appendRaw(id: string, event: { id: number; [field: string]: unknown }) {
+    /** Appends an event to the log as a later release might, and publishes it unless that is to be lost. */
+    async appendRaw(
+      id: string,
+      event: { id: number; [field: string]: unknown },
+      how: "announced" | "unannounced" = "announced",
+    ) {
       const json = JSON.stringify(event);
       await open.redis.xadd(open.keys.log(id), `${event.id}-1`, "event", json);
-      await open.redis.publish(open.keys.channel(id), json);
+      await open.redis.hset(open.keys.job(id), "events", event.id + 1);
+      if (how === "announced") await open.redis.publish(open.keys.channel(id), json);
     },
     /** Has the store of pictures hold this many bytes more than it does. */
     pretendBlobBytes: (bytes: number) => open.redis.incrby(open.keys.blobTotal("0"), bytes),

@@ -6,8 +6,6 @@ const environment = sharedEnvironment.extend({
   ORPHAN_SWEEP_MS: count(5_000),
 });
 
-export type Config = ReturnType<typeof readConfig>;
-
 /** Throws with one line a variable that is wrong. */
 export function readConfig(env: Record<string, string | undefined> = process.env) {
   const parsed = parseEnvironment(environment, env);

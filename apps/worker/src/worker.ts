@@ -82,7 +82,7 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
     concurrency: slots,
     mayTake: () => !gate.isClosed,
     // A killed worker's job is taken up when its lock has run out and somebody has looked: within 6 s together.
-    lockDuration: 5_000,
+    lockDuration: 4_000,
     stalledInterval: 1_000,
     maxStalledCount,
     runRetryDelay: 1_000,
