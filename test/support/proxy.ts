@@ -45,6 +45,8 @@ export async function startProxy(targetPort: number) {
   function onConnection(client: Socket): void {
     const server = connect({ port: targetPort, host: "127.0.0.1", noDelay: true });
     client.setNoDelay(true);
+    // While nobody listens there, TCP may connect a socket to itself, and would keep the port from its owner.
+    server.once("connect", () => server.localPort === targetPort && server.destroy());
     const line = { client, server, silent: silentForNew, swallowing: false };
     lines.add(line);
     pass(line, client, server, false);
