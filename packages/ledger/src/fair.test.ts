@@ -2,7 +2,7 @@
 import { Worker } from "bullmq";
 import type { Job } from "bullmq";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Standing } from "./ledger.ts";
+import type { Standing } from "./submit.ts";
 import { openTestLedger } from "./testing.ts";
 import type { TestLedger } from "./testing.ts";
 

@@ -7,9 +7,7 @@ import type {
   JobError,
   JobInput,
   LogEvent,
-  Metadata,
   Output,
-  Priority,
   TerminalState,
   Usage,
   WorkerBeat,
@@ -18,48 +16,13 @@ import { jobInput, jobState, workerBeat } from "@glimpse/contracts";
 import type { Redis } from "ioredis";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import type { Keys } from "./keys.ts";
-import { keyedJobId, keysOfEnd, newJobId, shardOf } from "./keys.ts";
+import { keyedJobId, keysOfEnd, shardOf } from "./keys.ts";
 import { readLog } from "./log.ts";
 import { createList } from "./list.ts";
 import { parseRecord, recordFields } from "./record.ts";
 import { loadScripts } from "./scripts.ts";
-
-export type NewJob = {
-  tenant: string;
-  model: string;
-  version: string;
-  input: JobInput;
-  metadata: Metadata;
-  /** An id that the client has chosen, in person or by an idempotency key, and the fingerprint of what it sent. */
-  chosen?: { id: string; fingerprint: string };
-  standing?: Standing;
-  /** Where somebody wants to be told of the job's end, which then gets an entry in the outbox. */
-  webhook?: string;
-};
-
-/** How a job stands among others. */
-export type Standing = {
-  /** Among the tenant's own jobs; normal if missing. */
-  priority?: Priority;
-  /** From acceptance; none if missing. */
-  deadlineMs?: number;
-  /** The tenant's share against others' 1; from 1/64 to 16. */
-  weight?: number;
-  /** How many jobs that have not ended the tenant may have; any number if missing. */
-  maxActive?: number;
-};
-
-/** A job's cost to its tenant of weight 1, see _fair.lua. */
-const unitCost = 16;
-
-const submitted = z.tuple([
-  z.enum(["created", "joined", "answered", "existing", "conflict", "full", "deleted"]),
-  z.int(),
-]);
-/** `created` is to be enqueued with `place`; `joined` and `answered` need not be run; the others changed nothing. See submit.lua. */
-export type Submitted = { id: string; outcome: z.infer<typeof submitted>[0]; place: number };
+import { createSubmit, type NewJob } from "./submit.ts";
 
 /** A piece of the answer as it goes into the log. */
 export type LogPiece = { type: "delta" | "reasoning"; text: string };
@@ -118,7 +81,7 @@ export type LedgerOptions = {
 
 /** The ledger on one connection. */
 export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
-  const { shard, retentionS, resultCacheS = 0 } = options;
+  const { shard, retentionS } = options;
   const run = loadScripts(redis);
   const recordAndLog = (id: string) => [keys.job(id), keys.log(id)];
   const ofJob = (id: string) => keysOfEnd(keys, id);
@@ -132,32 +95,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     /** Where new jobs live. */
     shard,
 
-    /** Records a job as queued, with a pending mark until `clearPending`; or finds that it need not be run. */
-    async submit(job: NewJob): Promise<Submitted> {
-      const { tenant, model, version, input, metadata, chosen, standing = {}, webhook } = job;
-      const { priority = "normal", deadlineMs = 0, weight = 1 } = standing;
-      const id = chosen?.id ?? newJobId(shard);
-      const fields = {
-        model,
-        version,
-        input: JSON.stringify(input),
-        metadata: JSON.stringify(metadata),
-        priority,
-        cost: Math.max(1, Math.round(unitCost / weight)),
-        ...(webhook !== undefined && { webhook }),
-      };
-      const holders = picturesOf(input).map((digest) => keys.blobHolders(shardOf(id), digest));
-      const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];
-      const limits = [deadlineMs, standing.maxActive ?? Number.MAX_SAFE_INTEGER];
-      const args = [tenant, ...settings, holders.join(" "), ...limits];
-      const reply = await run("submit", indexed(id, tenant), [
-        ...names(id),
-        ...args,
-        ...Object.entries(fields).flat(),
-      ]);
-      const [outcome, place] = submitted.parse(reply);
-      return { id, outcome, place };
-    },
+    submit: createSubmit(run, keys, options),
 
     /** The id that an idempotency key chooses: the same for the same tenant, route and key. */
     keyedId: (tenant: string, route: string, key: string) =>
@@ -306,12 +244,6 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     },
   };
 
-  /** The key that identical jobs of a tenant share, or nothing when an answer may differ each time. */
-  function sameKey({ tenant, version, input }: NewJob): string {
-    if (resultCacheS === 0 || !isDeterministic(input.options)) return "";
-    return keys.same(shard, fingerprint([tenant, version, input]));
-  }
-
   async function end(
     id: string,
     attempt: string,
@@ -322,10 +254,4 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     const args = [...names(id), attempt, state, ...result, nextEvent];
     return z.literal([1, 0, -1]).parse(await run("finish", ofJob(id), args));
   }
-}
-
-/** Digests of an input's pictures, each once. */
-function picturesOf({ messages }: JobInput): string[] {
-  const parts = messages.flatMap(({ content }) => (typeof content === "string" ? [] : content));
-  return [...new Set(parts.flatMap((part) => (part.type === "image" ? [part.digest] : [])))];
 }

@@ -3,7 +3,7 @@ import type { Options } from "@glimpse/contracts";
 import { defaultTenant, jobErrorOf } from "@glimpse/contracts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLedger } from "./ledger.ts";
-import type { Attempt, NewJob, Outcome, Submitted } from "./ledger.ts";
+import type { Attempt, NewJob, Outcome, Submitted } from "./submit.ts";
 import { openTestLedger } from "./testing.ts";
 import type { TestLedger } from "./testing.ts";
 
