@@ -3,7 +3,8 @@ import type { Options } from "@glimpse/contracts";
 import { defaultTenant, jobErrorOf } from "@glimpse/contracts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLedger } from "./ledger.ts";
-import type { Attempt, NewJob, Outcome, Submitted } from "./submit.ts";
+import type { Attempt, Outcome } from "./ledger.ts";
+import type { NewJob, Submitted } from "./submit.ts";
 import { openTestLedger } from "./testing.ts";
 import type { TestLedger } from "./testing.ts";
 
