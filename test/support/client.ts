@@ -2,6 +2,12 @@
 import type { Gap, Job, JobEvent } from "@glimpse/contracts";
 import { gap, isTerminal, job, jobEvent } from "@glimpse/contracts";
 
+/** Throws with what was answered if that is no job. */
+async function jobOf(response: Response): Promise<Job> {
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+  return job.parse(await response.json());
+}
+
 export function createClient(url: string) {
   const post = (path: string, body: unknown) =>
     fetch(`${url}${path}`, {
@@ -11,17 +17,9 @@ export function createClient(url: string) {
     });
   return {
     post,
-    async submit(body: unknown): Promise<Job> {
-      const response = await post("/v1/jobs", body);
-      if (response.status !== 202) throw new Error(`${response.status} ${await response.text()}`);
-      return job.parse(await response.json());
-    },
-    async infer(body: unknown): Promise<Job> {
-      return job.parse(await (await post("/v1/infer", body)).json());
-    },
-    async read(id: string, waitS = 0): Promise<Job> {
-      return job.parse(await (await fetch(`${url}/v1/jobs/${id}?wait=${waitS}`)).json());
-    },
+    submit: async (body: unknown) => jobOf(await post("/v1/jobs", body)),
+    infer: async (body: unknown) => jobOf(await post("/v1/infer", body)),
+    read: async (id: string, waitS = 0) => jobOf(await fetch(`${url}/v1/jobs/${id}?wait=${waitS}`)),
     /** Polls until the job has ended. */
     async poll(id: string): Promise<Job> {
       for (;;) {
@@ -31,9 +29,7 @@ export function createClient(url: string) {
       }
     },
     async cancel(id: string): Promise<Job> {
-      return job.parse(
-        await (await fetch(`${url}/v1/jobs/${id}/cancel`, { method: "POST" })).json(),
-      );
+      return jobOf(await fetch(`${url}/v1/jobs/${id}/cancel`, { method: "POST" }));
     },
     /** The events after number `after`, until the stream ends or the reader leaves. */
     async *events(id: string, after = -1): AsyncGenerator<JobEvent | Gap> {
