@@ -143,7 +143,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
   app.get("/healthz", (c) => c.json({ status: "ok", event_loop_delay_ms: deps.loopDelay() }));
   app.get("/ready", async (c) => {
-    const readiness = await readReadiness(ledger, served);
+    const readiness = await readReadiness(ledger, deps.subscriber, served);
     return c.json(readiness, readiness.ready ? 200 : 503);
   });
   app.get("/openapi.json", (c) => c.json(openApiDocument));

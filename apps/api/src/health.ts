@@ -1,14 +1,15 @@
 /** What the service says about itself. */
 import type { WorkerBeat, models, readiness } from "@glimpse/contracts";
-import type { Ledger } from "@glimpse/ledger";
+import type { Ledger, Subscriber } from "@glimpse/ledger";
 import { isRedisUnavailable } from "@glimpse/ledger";
 import type { z } from "zod";
 
 type Served = { model: string; version: string };
 
-/** Ready means that a job submitted now will be run. */
+/** Ready means that a job submitted now will be run, and can be followed. */
 export async function readReadiness(
   ledger: Ledger,
+  subscriber: Subscriber,
   served: Served,
 ): Promise<z.infer<typeof readiness>> {
   let workers: WorkerBeat[];
@@ -19,7 +20,9 @@ export async function readReadiness(
     return { ready: false, missing: ["redis", "worker"], workers: [] };
   }
   const served_by = workers.some(({ version }) => version === served.version);
-  return { ready: served_by, missing: served_by ? [] : ["worker"], workers };
+  const missing: ("redis" | "worker")[] = subscriber.isReady ? [] : ["redis"];
+  if (!served_by) missing.push("worker");
+  return { ready: missing.length === 0, missing, workers };
 }
 
 /** The models that jobs may name, with who runs them just now. */

@@ -33,6 +33,11 @@ export class Subscriber {
     redis.once("end", () => clearInterval(pinging));
   }
 
+  /** Whether messages can arrive just now. */
+  get isReady(): boolean {
+    return this.#redis.status === "ready";
+  }
+
   /** Resolves once messages arrive; returns how to stop. Rejects when Redis cannot be reached. */
   async subscribe(name: string, listener: Listener): Promise<() => void> {
     let channel = this.#channels.get(name);
