@@ -2,7 +2,7 @@
  * Decode steps by batch size: bare loop, engine and JavaScript session, each with the same prompts read before the
  * clock starts. The prompt is as long as that of a question about a picture of 224 x 224.
  */
-import { Engine, loadRunner } from "@glimpse/engine";
+import { Engine, loadRunner, readGenerationSettings } from "@glimpse/engine";
 import { bareLoop } from "./bare-loop.ts";
 import { answer, interleave, promptIds, round, type Settings } from "./measure.ts";
 
@@ -10,19 +10,24 @@ const BATCHES = [1, 4, 8, 16, 32];
 /** So many tokens a prompt, about. */
 const PROMPT = "What is in the picture? ".repeat(8);
 
+/** Steps that quick ones make between two tellings, at most. */
+const UNSEEN = 200;
+
 type Rates = Record<"bare" | "engine" | "javascript", number>;
 
 /** The engine against the others, by batch size. */
 export async function measureThroughput({ dir, quick, runs }: Settings) {
-  const steps = quick ? 128 : 256;
-  const options = { slots: Math.max(...BATCHES), capacity: 512 };
-  const unpaced = { prefixCacheBytes: 0, chunkSteps: Infinity }; // all are read before many steps are made
+  const steps = quick ? 256 : 384;
+  const options = { slots: Math.max(...BATCHES), capacity: 1_024 };
+  const unpaced = { prefixCacheBytes: 0, chunkSteps: Infinity, tellEveryMs: 15 }; // all are read before many steps are made
   const engine = await Engine.load(dir, { ...options, ...unpaced });
   const runner = await loadRunner(dir, { ...options, blocking: true });
   const { loadJavaScriptLoop } = await import("./javascript-loop.ts");
   const javascript = await loadJavaScriptLoop(dir);
   try {
     const prompt = await promptIds(engine, PROMPT);
+    // An answer that may not end yet has to have a candidate besides all ends: what the engine asks for, the loop does.
+    const k = 1 + (await readGenerationSettings(dir)).eosTokenIds.length;
     console.log(
       `\nDecode, tokens a second, ${steps} steps after prompts of ${prompt.length} tokens`,
     );
@@ -30,7 +35,7 @@ export async function measureThroughput({ dir, quick, runs }: Settings) {
     for (const batch of BATCHES) {
       const rate = (work: () => Promise<number>) => async () => (batch * steps) / (await work());
       const variants = {
-        bare: rate(() => bareLoop(runner, prompt, batch, steps)),
+        bare: rate(() => bareLoop(runner, prompt, batch, steps, k)),
         engine: rate(() => decodeSeconds(engine, batch, steps)),
         javascript: rate(() => javascript.run(prompt, batch, steps)),
       };
@@ -59,12 +64,13 @@ async function decodeSeconds(engine: Engine, batch: number, steps: number): Prom
   let first: { at: number; steps: number } | undefined;
   let last = { at: 0, steps: 0 };
   const onText = (): void => {
-    const { running, steps: count } = engine.stats;
-    if (running < batch) return;
-    last = { at: performance.now(), steps: count };
+    const { running, steps: count, steppedAt } = engine.stats;
+    if (running < batch || count - (first?.steps ?? count) > steps) return;
+    last = { at: steppedAt, steps: count };
     first ??= last;
   };
-  const ask = () => answer(engine, steps + batch, PROMPT, onText); // those read first wait for the others
+  // Those read first wait for the others, and what is told together with an end is not seen.
+  const ask = () => answer(engine, steps + batch + UNSEEN, PROMPT, onText);
   await Promise.all(Array.from({ length: batch }, ask));
   const counted = last.steps - (first?.steps ?? 0);
   if (!first || counted < steps / 2) throw new Error(`${counted} steps seen of ${steps}`);

@@ -41,7 +41,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   chunkSteps: 1,
   featureCacheBytes: 256 * 2 ** 20,
   prefixCacheBytes: 256 * 2 ** 20,
-  tellEveryMs: 16,
+  tellEveryMs: 30,
 };
 const DEFAULT_MAX_PIXELS = 40_000_000;
 

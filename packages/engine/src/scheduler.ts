@@ -31,6 +31,8 @@ export class Scheduler<S extends Scheduled> {
   /** Row i is in slot i. */
   readonly #running: S[] = [];
   readonly #leaving = new Set<S>();
+  /** Nobody's deadline is before this. */
+  #nextDeadline = Infinity;
 
   constructor(slots: number) {
     this.slots = slots;
@@ -63,6 +65,7 @@ export class Scheduler<S extends Scheduled> {
   }
 
   add(sequence: S): void {
+    this.#nextDeadline = Math.min(this.#nextDeadline, sequence.deadline);
     const at = this.#waiting.findLastIndex((other) => other.priority <= sequence.priority);
     this.#waiting.splice(at + 1, 0, sequence);
   }
@@ -79,9 +82,9 @@ export class Scheduler<S extends Scheduled> {
    * Between runs only; the moves are to be made in their order before the next run.
    */
   settle(now: number): { expired: S[]; moves: Move[] } {
-    const expired = [...this].filter((one) => one.deadline <= now && !this.#leaving.has(one));
-    for (const sequence of expired) this.leave(sequence);
+    const expired = now < this.#nextDeadline ? [] : this.#expire(now);
     const moves: Move[] = [];
+    if (this.#leaving.size === 0) return { expired, moves };
     if (this.#reading && this.#leaving.has(this.#reading))
       this.#reading = this.#free(this.#reading);
     for (let slot = 0; slot < this.#running.length && this.#leaving.size > 0; slot++) {
@@ -144,6 +147,16 @@ export class Scheduler<S extends Scheduled> {
     this.#waiting.length = this.#running.length = 0;
     this.#reading = undefined;
     this.#leaving.clear();
+  }
+
+  /** Lets those go whose deadline has passed, and returns them. */
+  #expire(now: number): S[] {
+    const there = [...this].filter((one) => !this.#leaving.has(one));
+    const expired = there.filter(({ deadline }) => deadline <= now);
+    for (const sequence of expired) this.leave(sequence);
+    const left = there.filter(({ deadline }) => deadline > now);
+    this.#nextDeadline = left.reduce((next, one) => Math.min(next, one.deadline), Infinity);
+    return expired;
   }
 
   #dropTail(): void {

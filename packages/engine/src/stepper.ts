@@ -20,7 +20,7 @@ export type StepperLimits = {
   featureCacheBytes: number;
   /** Keys and values kept of prompts seen lately; 256 MiB by default, 0 for none. */
   prefixCacheBytes: number;
-  /** Text is made of tokens this far apart, milliseconds: 16 by default, which takes no time from quick steps. */
+  /** Text is made of tokens this far apart, milliseconds: 30 by default, which takes no time from quick steps. */
   tellEveryMs: number;
 };
 
