@@ -22,7 +22,8 @@ const { values } = parseArgs({
 type Score = { asked: number; right: number; ms: number[] };
 
 const dir = await prepareModel(values.model, { cacheDir: join(root, ".glimpse/models") });
-const engine = await Engine.load(dir);
+// Without caches: a picture asked about again would cost next to nothing.
+const engine = await Engine.load(dir, { featureCacheBytes: 0, prefixCacheBytes: 0 });
 const scores = new Map<string, Score>();
 
 for (const one of await readCases(values.cases)) {
