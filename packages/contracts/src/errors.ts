@@ -51,6 +51,25 @@ export const errorCodes = {
     retryable: true,
     title: "There are too many jobs that have not ended",
   },
+  // Webhooks
+  invalid_webhook_url: { status: 422, retryable: false, title: "The webhook's URL cannot be used" },
+  webhook_endpoint_not_found: {
+    status: 404,
+    retryable: false,
+    title: "There is no such webhook endpoint",
+  },
+  webhook_endpoint_disabled: {
+    status: 409,
+    retryable: false,
+    title: "The webhook endpoint is disabled",
+  },
+  too_many_webhook_endpoints: {
+    status: 409,
+    retryable: false,
+    title: "There are too many webhook endpoints",
+  },
+  delivery_not_found: { status: 404, retryable: false, title: "There is no such delivery" },
+  delivery_pending: { status: 409, retryable: false, title: "The delivery is still being tried" },
   // Pictures
   invalid_image: { status: 422, retryable: false, title: "The picture cannot be decoded" },
   unsupported_image_media_type: {

@@ -6,4 +6,5 @@ export * from "./jobs.ts";
 export * from "./listing.ts";
 export * from "./service.ts";
 export * from "./submission.ts";
+export * from "./webhooks.ts";
 export * from "./work.ts";
