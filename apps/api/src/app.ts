@@ -18,6 +18,7 @@ import { readBody } from "./body.ts";
 import type { Limits } from "./config.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
+import { openAiDoor } from "./doors/openai/routes.ts";
 import type { FollowDeps } from "./follow.ts";
 import { follow, waitForEnd } from "./follow.ts";
 import { readChosenId, readIdempotencyKey } from "./idempotency.ts";
@@ -139,6 +140,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       throw new ApiError("job_not_ended", "The job has not ended. Cancel it, then delete it.");
     return c.body(null, 204);
   });
+
+  app.route("/", openAiDoor({ ...deps, accept, sseStream }));
 
   app.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
   app.get("/healthz", (c) => c.json({ status: "ok", event_loop_delay_ms: deps.loopDelay() }));
