@@ -85,6 +85,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
   const { shard, retentionS } = options;
   const run = loadScripts(redis);
   const recordAndLog = (id: string) => [keys.job(id), keys.log(id)];
+  const appended = (id: string) => [...recordAndLog(id), keys.outboxPieces(shardOf(id))];
   const ofJob = (id: string) => keysOfEnd(keys, id);
   const indexed = (id: string, tenant: string) => [
     ...ofJob(id),
@@ -183,7 +184,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
         const missing = [...earlier, ...pieces.slice(Math.max(0, from - nextEvent))];
         const texts = missing.flatMap(({ type, text }) => [type, JSON.stringify(text)]);
         const args = [keys.channel(id), attempt.attempt, from, ...texts];
-        from = z.int().parse(await run("append", recordAndLog(id), args));
+        from = z.int().parse(await run("append", appended(id), args));
         if (from < first) return false;
       } while (from < end);
       written.push(...pieces);

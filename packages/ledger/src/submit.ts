@@ -1,5 +1,5 @@
 /** The step that accepts a job. Knows what the ledger knows. */
-import type { Asked, JobInput, Metadata, Priority } from "@glimpse/contracts";
+import type { Asked, JobInput, KeptWebhook, Metadata, Priority } from "@glimpse/contracts";
 import { z } from "zod";
 import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import { type Keys, keysOfEnd, newJobId, shardOf } from "./keys.ts";
@@ -17,8 +17,8 @@ export type NewJob = {
   standing?: Standing;
   /** What the door that it comes through needs in order to answer. */
   asked?: Asked;
-  /** Where somebody wants to be told of the job's end, which then gets an entry in the outbox. */
-  webhook?: string;
+  /** Where somebody wants to be told of the job's events, which then get entries in the outbox. */
+  webhook?: KeptWebhook;
 };
 
 /** How a job stands among others. */
@@ -61,7 +61,10 @@ export function createSubmit(
       priority,
       cost: Math.max(1, Math.round(unitCost / weight)),
       ...(asked !== undefined && { asked: JSON.stringify(asked) }),
-      ...(webhook !== undefined && { webhook }),
+      ...(webhook !== undefined && {
+        webhook: JSON.stringify(webhook),
+        tells: webhook.events.join(" "),
+      }),
     };
     const holders = picturesOf(input).map((digest) => keys.blobHolders(shardOf(id), digest));
     const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];
