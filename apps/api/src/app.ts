@@ -141,7 +141,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     return c.body(null, 204);
   });
 
-  app.route("/", openAiDoor({ ...deps, accept, sseStream }));
+  app.route("/", openAiDoor(deps));
 
   app.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
   app.get("/healthz", (c) => c.json({ status: "ok", event_loop_delay_ms: deps.loopDelay() }));
