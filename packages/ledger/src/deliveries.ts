@@ -24,8 +24,8 @@ export type NewDelivery = {
   body: string;
 };
 
-/** A delivery as the courier needs it; `tried` counts the tries since it was last asked for. */
-export type OpenDelivery = NewDelivery & { state: DeliveryState; tried: number; createdMs: number };
+/** A delivery as the courier needs it; `tried` counts the tries since `askedMs`, when it was made or replayed. */
+export type OpenDelivery = NewDelivery & { state: DeliveryState; tried: number; askedMs: number };
 
 /** What follows from a try. */
 export type Verdict =
@@ -52,6 +52,7 @@ const record = z.looseObject({
   reason: z.string().default(""),
   tried: z.coerce.number(),
   created_at: z.coerce.number(),
+  asked_at: z.coerce.number(),
   next_at: z.coerce.number(),
 });
 
@@ -121,7 +122,7 @@ export function createDeliveries(
         body,
         ...(job !== undefined && { job }),
       };
-      return { ...made, state, tried, createdMs: found.created_at };
+      return { ...made, state, tried, askedMs: found.asked_at };
     },
 
     /** Notes a try (null: it was settled without one) and what follows. False: it is gone or settled. */
@@ -193,10 +194,10 @@ export function createDeliveries(
       );
     },
 
-    /** Ids of pending deliveries whose next try should have been made `lateMs` ago. */
-    async overdue(lateMs: number, limit: number): Promise<string[]> {
+    /** Ids of pending deliveries whose next try should have been made `lateMs` ago, the latest first; `limit` of them from the `from`th on. */
+    async overdue(lateMs: number, limit: number, from = 0): Promise<string[]> {
       const open = keys.openDeliveries(shard);
-      return redis.zrangebyscore(open, 0, Date.now() - lateMs, "LIMIT", 0, limit);
+      return redis.zrangebyscore(open, 0, Date.now() - lateMs, "LIMIT", from, limit);
     },
   };
 }
