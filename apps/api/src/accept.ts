@@ -5,11 +5,13 @@ import type { Logger } from "@glimpse/telemetry";
 import { ApiError } from "./api-error.ts";
 import type { Shares } from "./config.ts";
 import type { Intake } from "./intake.ts";
+import type { CheckWebhookUrl } from "./webhook-url.ts";
 
 export type AcceptDeps = {
   ledger: Ledger;
   queues: Queues;
   takeIn: Intake;
+  checkWebhookUrl: CheckWebhookUrl;
   served: { model: string; version: string };
   shares: Shares;
   log: Logger;
@@ -29,7 +31,8 @@ export type Submission = {
 export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
-export function createAccept({ ledger, queues, takeIn, served, shares, log }: AcceptDeps) {
+export function createAccept(deps: AcceptDeps) {
+  const { ledger, queues, takeIn, checkWebhookUrl, served, shares, log } = deps;
   return async function accept({
     bytes,
     contentType,
@@ -44,6 +47,8 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
+    const { webhook } = taken;
+    if (webhook !== undefined) await checkWebhookUrl(webhook.url, "webhook.url");
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
     const standing = {
       priority,
@@ -58,6 +63,7 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
       metadata,
       standing,
       ...(asked && { asked }),
+      ...(webhook && { webhook }),
       ...(chosen && { chosen }),
     };
     const { id, outcome, place } = await ledger.submit(job);

@@ -27,11 +27,14 @@ import { listJobs } from "./list-jobs.ts";
 import { openApiDocument } from "./openapi.ts";
 import { createReadPlace } from "./queue-place.ts";
 import { createSse, sseHeaders } from "./sse.ts";
+import type { WebhookRoutesDeps } from "./routes/webhooks.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
 import { tenantOf } from "./tenant.ts";
 import { validate } from "./validate.ts";
 
 export type AppDeps = AcceptDeps &
-  FollowDeps & {
+  FollowDeps &
+  WebhookRoutesDeps & {
     limits: Limits;
     /** Aborts when the process is about to stop: long answers end, and their clients come back elsewhere. */
     closing: AbortSignal;
@@ -143,6 +146,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
 
   app.route("/", openAiDoor(deps));
 
+  app.route("/", webhookRoutes(deps));
   app.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
   app.get("/healthz", (c) => c.json({ status: "ok", event_loop_delay_ms: deps.loopDelay() }));
   app.get("/ready", async (c) => {

@@ -2,15 +2,18 @@
 import {
   count,
   deadlineMs,
+  outboundEnvironment,
   parseEnvironment,
   servedModel,
   sharedEnvironment,
   tenantId,
 } from "@glimpse/contracts";
+import { policyFrom } from "@glimpse/outbound";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
 const environment = sharedEnvironment.extend({
+  ...outboundEnvironment.shape,
   PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   HOST: z.string().min(1).default("127.0.0.1"),
   /** The only way to say "no authentication" on an address that others can reach. */
@@ -40,6 +43,8 @@ const environment = sharedEnvironment.extend({
     )
     .default({}),
   DRAIN_MS: count(10_000),
+  /** How long what became of a webhook can be read, and it can be sent again. */
+  DELIVERY_RETENTION_S: count(7 * 86_400),
   /** How long a reader of events may read nothing before its connection is cut. */
   STREAM_STALL_MS: count(30_000),
 });
@@ -83,10 +88,12 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     shard: parsed.SHARD,
     served: servedModel(parsed),
     retentionS: parsed.RETENTION_S,
+    deliveryRetentionS: parsed.DELIVERY_RETENTION_S,
     resultCacheS: parsed.RESULT_CACHE_S,
     blobs: parsed.BLOBS,
     maxBlobBytes: parsed.MAX_BLOB_BYTES,
     logLevel: parsed.LOG_LEVEL,
+    outbound: policyFrom(parsed),
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
     drainMs: parsed.DRAIN_MS,
     streamStallMs: parsed.STREAM_STALL_MS,

@@ -1,5 +1,7 @@
 /** The process: opens connections, listens, and on a signal ends everything in order. */
 import {
+  createDeliveries,
+  createEndpoints,
   createKeys,
   createLedger,
   createQueues,
@@ -16,6 +18,7 @@ import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
+import { createCheckWebhookUrl } from "./webhook-url.ts";
 
 const log = createProcessLogger("api");
 const config = readConfig();
@@ -44,6 +47,9 @@ const app = createApp({
   ledger,
   queues,
   takeIn: intake.takeIn,
+  checkWebhookUrl: createCheckWebhookUrl(config.outbound),
+  endpoints: createEndpoints(redis, keys, { shard }),
+  deliveries: createDeliveries(redis, keys, { shard, keptS: config.deliveryRetentionS }),
   subscriber: new Subscriber(listening),
   keys,
   served,

@@ -1,5 +1,6 @@
 /** An app on the test run's Redis, and pictures to send it. Not for production. */
 import { crc32, deflateSync } from "node:zlib";
+import { createDeliveries, createEndpoints } from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
 import { createLogger } from "@glimpse/telemetry";
 import type { AppDeps } from "./app.ts";
@@ -8,6 +9,7 @@ import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
+import { createCheckWebhookUrl } from "./webhook-url.ts";
 
 export const testLimits = {
   bodyBytes: 4_000_000,
@@ -23,9 +25,13 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
   const inPlace = createIntake({ ...open, limits: testLimits, fetchImage });
   const intake = createIntakePool({ ...config, limits: testLimits }, inPlace);
   const closing = new AbortController();
+  const deliveries = createDeliveries(open.redis, open.keys, { shard: "0", keptS: 3_600 });
   const app = createApp({
     ...open,
     takeIn: intake.takeIn,
+    checkWebhookUrl: createCheckWebhookUrl(config.outbound),
+    endpoints: createEndpoints(open.redis, open.keys, { shard: "0" }),
+    deliveries,
     served: config.served,
     limits: testLimits,
     shares: config.shares,
@@ -42,6 +48,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     queues,
     subscriber,
     keys,
+    deliveries,
     app,
     /** Forgets the log's events before number `first`. */
     dropLog: (id: string, first: number) =>

@@ -34,8 +34,13 @@ const blobs = await openBlobs(config.blobs, { redis, bulk: redis }, keys, {
   budgetBytes: undefined,
 });
 const webhooks = startWebhooks({
-  ...{ redis, waiting, keys, ledger, shard, log },
+  redis,
+  waiting,
+  keys,
+  ledger,
+  shard,
   config: config.webhooks,
+  log,
 });
 const stopping = new AbortController();
 

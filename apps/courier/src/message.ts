@@ -13,8 +13,8 @@ export function messageOf(news: JobNews, payload: Payload, maxBytes: number): st
   if (fits(full, maxBytes)) return full;
   const thin = JSON.stringify(jobMessage(news, "thin"));
   if (fits(thin, maxBytes)) return thin;
-  const { metadata: _, ...data } = jobMessage(news, "thin").data;
-  return JSON.stringify({ ...jobMessage(news, "thin"), data });
+  const message = jobMessage(news, "thin");
+  return JSON.stringify({ ...message, data: { ...message.data, metadata: undefined } });
 }
 
 /** A piece of the answer: what the log has from event `from` to `to`. */
@@ -63,8 +63,12 @@ function jobMessage({ id, state, event, job }: JobNews, payload: Payload): Webho
     const begun = { id, object, state, model, version, created_at, started_at };
     return { ...common, payload: "thin", data: { ...begun, attempt, metadata, links } };
   }
-  const { output, queue: _, ...rest } = job;
-  return { ...common, payload, data: { ...rest, ...(payload === "full" && { output }) } };
+  const { output, ...rest } = job;
+  return {
+    ...common,
+    payload,
+    data: { ...rest, queue: undefined, ...(payload === "full" && { output }) },
+  };
 }
 
 const fits = (text: string, maxBytes: number) => Buffer.byteLength(text) <= maxBytes;

@@ -25,7 +25,7 @@ export function createDeliveryQueue(
 
   return {
     /** Again while it is there changes nothing. */
-    async enqueue(id: string): Promise<void> {
+    enqueue: async (id: string): Promise<void> => {
       const settings = { jobId: id, removeOnComplete: true, removeOnFail: true };
       await queue.add(name, { id }, settings);
     },

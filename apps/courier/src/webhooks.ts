@@ -39,8 +39,8 @@ export function startWebhooks({ redis, waiting, keys, ledger, shard, config, log
   const outbox = createOutbox(redis, waiting, keys, { shard });
   const queue = createDeliveryQueue(redis, keys, { shard, log });
   const sendInLane = createLanes(createSend(config), config.lanes);
-  const { enqueue } = queue;
   const { maxBytes } = config;
+  const { enqueue } = queue;
   const dispatching = { shard, ledger, deliveries, endpoints, enqueue, sendInLane, maxBytes, log };
   const dispatch = createDispatch(dispatching);
   const deliver = createDeliver({ ...config, deliveries, endpoints, sendInLane, log });

@@ -87,6 +87,12 @@ export function createDeliveries(
       const { id, tenant, job, endpoint, secret, ...rest } = made;
       const at = shardOf(id);
       const ofTenant = index({ kind: "tenant", name: tenant }, at);
+      const fields = Object.entries({
+        ...rest,
+        job,
+        endpoint: endpoint ?? undefined,
+        secret,
+      }).flatMap(([name, value]) => (value === undefined ? [] : [name, value]));
       const reply = await run(
         "open_delivery",
         [
@@ -97,12 +103,7 @@ export function createDeliveries(
           job === undefined ? ofTenant : index({ kind: "job", name: job }, at),
           endpoint === null ? ofTenant : index({ kind: "endpoint", name: endpoint }, at),
         ],
-        [
-          ...[id, keptS, urgent ? "1" : "0", "tenant", tenant],
-          ...Object.entries({ ...rest, job, endpoint: endpoint ?? undefined, secret }).flatMap(
-            ([name, value]) => (value === undefined ? [] : [name, value]),
-          ),
-        ],
+        [id, keptS, urgent ? "1" : "0", "tenant", tenant, ...fields],
       );
       return reply === 1;
     },
@@ -162,7 +163,13 @@ export function createDeliveries(
       const tries = await redis.lrange(keys.tries(id), 0, -1);
       const { type, job = null, endpoint = null, url, state, reason } = found;
       return delivery.parse({
-        ...{ id, object: "webhook_delivery", type, job, endpoint, url, state },
+        id,
+        object: "webhook_delivery",
+        type,
+        job,
+        endpoint,
+        url,
+        state,
         reason: reason === "" ? null : reason,
         created_at: new Date(found.created_at).toISOString(),
         next_try_at: state === "pending" ? new Date(found.next_at).toISOString() : null,
