@@ -1,5 +1,5 @@
 /** From a request's body to a recorded and enqueued job. */
-import type { Dialect } from "@glimpse/contracts";
+import type { Dialect, Priority } from "@glimpse/contracts";
 import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { ApiError } from "./api-error.ts";
@@ -25,6 +25,8 @@ export type Submission = {
   chosenId: string | null;
   /** What the body is written in; our own if missing. */
   dialect?: Dialect;
+  /** What a job has that does not say so itself. */
+  fallback?: { priority: Priority; deadlineMs: number };
 };
 
 /** `isNew` is false when the same request had been accepted before. */
@@ -39,11 +41,19 @@ export function createAccept(deps: AcceptDeps) {
     tenant,
     chosenId,
     dialect,
+    fallback,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
     const taken = await takeIn(bytes, contentType, choice, dialect);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
-    const { model, input, metadata, fingerprint, asked, priority = "normal" } = taken;
+    const {
+      model,
+      input,
+      metadata,
+      fingerprint,
+      asked,
+      priority = fallback?.priority ?? "normal",
+    } = taken;
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
@@ -52,7 +62,7 @@ export function createAccept(deps: AcceptDeps) {
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
     const standing = {
       priority,
-      deadlineMs: taken.deadlineMs ?? shares.defaultDeadlineMs,
+      deadlineMs: taken.deadlineMs ?? fallback?.deadlineMs ?? shares.defaultDeadlineMs,
       weight: shares.weights[tenant] ?? 1,
       maxActive: shares.maxActive,
     };

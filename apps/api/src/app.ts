@@ -18,6 +18,7 @@ import { readBody } from "./body.ts";
 import type { Limits } from "./config.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
+import type { BatchDeps } from "./doors/batch-runner.ts";
 import { openAiDoor } from "./doors/openai/routes.ts";
 import type { FollowDeps } from "./follow.ts";
 import { follow, waitForEnd } from "./follow.ts";
@@ -34,6 +35,7 @@ import { validate } from "./validate.ts";
 
 export type AppDeps = AcceptDeps &
   FollowDeps &
+  BatchDeps &
   WebhookRoutesDeps & {
     limits: Limits;
     /** Aborts when the process is about to stop: long answers end, and their clients come back elsewhere. */

@@ -1,7 +1,10 @@
 /** The process: opens connections, listens, and on a signal ends everything in order. */
 import {
+  createAnnounce,
+  createBatches,
   createDeliveries,
   createEndpoints,
+  createFiles,
   createKeys,
   createLedger,
   createQueues,
@@ -47,6 +50,9 @@ const app = createApp({
   ledger,
   queues,
   takeIn: intake.takeIn,
+  files: createFiles(redis, keys, blobs, { shard, retentionS }),
+  batches: createBatches(redis, keys, { shard, retentionS }),
+  announce: createAnnounce(redis, keys, { shard }),
   checkWebhookUrl: createCheckWebhookUrl(config.outbound),
   endpoints: createEndpoints(redis, keys, { shard }),
   deliveries: createDeliveries(redis, keys, { shard, keptS: config.deliveryRetentionS }),

@@ -1,6 +1,12 @@
 /** An app on the test run's Redis, and pictures to send it. Not for production. */
 import { crc32, deflateSync } from "node:zlib";
-import { createDeliveries, createEndpoints } from "@glimpse/ledger";
+import {
+  createAnnounce,
+  createBatches,
+  createDeliveries,
+  createEndpoints,
+  createFiles,
+} from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
 import { createLogger } from "@glimpse/telemetry";
 import type { AppDeps } from "./app.ts";
@@ -29,6 +35,9 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
   const app = createApp({
     ...open,
     takeIn: intake.takeIn,
+    files: createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 3_600 }),
+    batches: createBatches(open.redis, open.keys, { shard: "0", retentionS: 3_600 }),
+    announce: createAnnounce(open.redis, open.keys, { shard: "0" }),
     checkWebhookUrl: createCheckWebhookUrl(config.outbound),
     endpoints: createEndpoints(open.redis, open.keys, { shard: "0" }),
     deliveries,

@@ -76,6 +76,11 @@ export const errorCodes = {
   },
   delivery_not_found: { status: 404, retryable: false, title: "There is no such delivery" },
   delivery_pending: { status: 409, retryable: false, title: "The delivery is still being tried" },
+  // Files and batches
+  file_not_found: { status: 404, retryable: false, title: "There is no such file" },
+  batch_not_found: { status: 404, retryable: false, title: "There is no such batch" },
+  batch_canceled: { status: 409, retryable: false, title: "The batch was canceled" },
+  batch_expired: { status: 504, retryable: false, title: "The batch's time was up" },
   // Pictures
   invalid_image: { status: 422, retryable: false, title: "The picture cannot be decoded" },
   unsupported_image_media_type: {

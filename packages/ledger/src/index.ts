@@ -1,3 +1,5 @@
+export { createBatches, createFiles } from "./batches.ts";
+export type { Batches, Files } from "./batches.ts";
 export { BlobError } from "./blobs.ts";
 export type { Blobs } from "./blobs.ts";
 export { createDeliveries, deliveryIdOf, newDeliveryId } from "./deliveries.ts";
