@@ -14,6 +14,8 @@ import {
   submission,
 } from "@glimpse/contracts";
 import { z } from "zod";
+import { openAi } from "./openapi/openai.ts";
+import { webhooks } from "./openapi/webhooks.ts";
 
 /** What the API sends, and what it takes; schemas that others refer to are among them, so that each has a name of its own. */
 const sent = {
@@ -26,8 +28,14 @@ const sent = {
   Models: models,
   Problem: problem,
   Readiness: readiness,
+  ...webhooks.sent,
 };
-const taken = { Options: options, Submission: submission };
+const taken = {
+  ...openAi.taken,
+  Options: options,
+  Submission: submission,
+  ...webhooks.taken,
+};
 
 const uri = (id: string) => `#/components/schemas/${id}`;
 const ref = (id: string) => ({ $ref: uri(id) });
@@ -97,6 +105,7 @@ const body = {
           priority: { type: "string", enum: ["low", "normal", "high"] },
           deadline_ms: { type: "integer" },
           metadata: { type: "string", description: "JSON, as in Submission" },
+          webhook: { type: "string", description: "JSON, as in Submission" },
         },
       },
     },
@@ -234,6 +243,7 @@ export const openApiDocument = {
     version: "1",
     description: "Questions about pictures, answered through a queue.",
   },
-  paths,
+  paths: { ...paths, ...webhooks.paths, ...openAi.paths },
+  webhooks: webhooks.messages,
   components: { schemas: { ...componentsOf(sent, "output"), ...componentsOf(taken, "input") } },
 };
