@@ -2,6 +2,7 @@
 import type { Delivery } from "@glimpse/contracts";
 import { delivery, deliveryList, endpointWithSecret, webhookEndpoint } from "@glimpse/contracts";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connectRedis, createAnnounce, createKeys } from "@glimpse/ledger";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
 import { startSink } from "../support/sink.ts";
@@ -157,6 +158,29 @@ test("endpoints: told of every job, signed by both secrets while they change, di
   const ids = bench.sink.at(path).map(({ headers: { "webhook-id": id } }) => id);
   expect(ids.filter((id) => id === died?.id)).toHaveLength(3);
   await call("DELETE", `/v1/webhook-endpoints/${made.id}`);
+});
+
+test("what is announced reaches the endpoints that want it, once", async () => {
+  const made = await createEndpoint({ url: url("/batches"), events: ["batch.completed"] });
+  const other = await createEndpoint({ url: url("/others"), events: ["job.failed"] });
+  const redis = connectRedis(inject("redisUrl"), "patient", () => {});
+  const announce = createAnnounce(redis, createKeys(bench.system.prefix), { shard: "0" });
+  const notice = { id: "batch_1", tenant: "default", type: "batch.completed" as const };
+  for (let i = 0; i < 2; i++) await announce({ ...notice, data: { id: "batch_1", ok: 3 } });
+  await until(
+    async () => bench.sink.at("/batches"),
+    (all) => all.length > 0,
+  );
+  await until(
+    () => redis.xlen(createKeys(bench.system.prefix).outbox("0")),
+    (left) => left === 0,
+  );
+  expect(bench.sink.at("/batches").map(({ message }) => message)).toMatchObject([
+    { type: "batch.completed", data: { id: "batch_1", ok: 3 } },
+  ]);
+  expect(bench.sink.at("/others")).toEqual([]);
+  redis.disconnect();
+  for (const { id } of [made, other]) await call("DELETE", `/v1/webhook-endpoints/${id}`);
 });
 
 test("an address that is inside when it is used is not called, whatever it was when it was said", async () => {

@@ -1,5 +1,5 @@
 /** From the outbox to deliveries: who is to be told of what. Doing an entry twice changes nothing. */
-import type { KeptWebhook, OutboxEntry } from "@glimpse/contracts";
+import type { KeptEndpoint, KeptWebhook, OutboxEntry } from "@glimpse/contracts";
 import { keptWebhook } from "@glimpse/contracts";
 import type { Deliveries, Endpoints, Ledger, Taken } from "@glimpse/ledger";
 import { deliveryIdOf, signing } from "@glimpse/ledger";
@@ -25,6 +25,7 @@ type Receiver = Pick<KeptWebhook, "url" | "payload" | "secret"> & {
   endpoint: string | null;
   secrets: () => Promise<string[]>;
 };
+type ListEndpoints = Endpoints["list"];
 type Of<K extends string> = Extract<OutboxEntry, Record<K, unknown>>;
 
 /** Pieces are told while they are news or not at all. */
@@ -35,11 +36,12 @@ export function createDispatch(deps: DispatchDeps) {
   const { shard, ledger, deliveries, endpoints, enqueue, sendInLane, maxBytes, log } = deps;
 
   return async function dispatch(taken: Taken[]): Promise<Taken[]> {
+    const list = listOnce(endpoints.list);
     const done = await Promise.all(
       taken.map(async ({ entryId, entry }) => {
         try {
           if (entry === null) log.error({ entry: entryId }, "an entry that cannot be read");
-          else await dispatchOne(entry, Number(entryId.split("-")[0]));
+          else await dispatchOne(entry, Number(entryId.split("-")[0]), list);
           return true;
         } catch (error) {
           log.warn({ error, entry: entryId }, "not dispatched");
@@ -50,19 +52,26 @@ export function createDispatch(deps: DispatchDeps) {
     return taken.filter((_, i) => done[i]);
   };
 
-  async function dispatchOne(entry: OutboxEntry, writtenMs: number): Promise<void> {
+  async function dispatchOne(
+    entry: OutboxEntry,
+    writtenMs: number,
+    list: ListEndpoints,
+  ): Promise<void> {
     if ("delivery" in entry) return enqueue(entry.delivery as string);
-    if ("job" in entry) return tellOfJob(entry as Of<"job">);
-    if ("notice" in entry) return tellOfNotice(entry as Of<"notice">);
+    if ("job" in entry) return tellOfJob(entry as Of<"job">, list);
+    if ("notice" in entry) return tellOfNotice(entry as Of<"notice">, list);
     if (Date.now() - writtenMs > stalePiecesMs) return;
-    tellPieces(entry as Of<"pieces_of">).catch((error: unknown) =>
+    tellPieces(entry as Of<"pieces_of">, list).catch((error: unknown) =>
       log.warn({ error }, "pieces not told"),
     );
   }
 
-  async function tellOfJob({ job: id, tenant, event, state, webhook }: Of<"job">): Promise<void> {
+  async function tellOfJob(
+    { job: id, tenant, event, state, webhook }: Of<"job">,
+    list: ListEndpoints,
+  ): Promise<void> {
     const type = `job.${state}`;
-    const receivers = await receiversOf(tenant, type, webhook);
+    const receivers = receiversOf(await list(tenant), tenant, type, webhook);
     if (receivers.length === 0) return;
     const news: JobNews = { id, state, event, job: await ledger.read(id, tenant) };
     await Promise.all(
@@ -73,9 +82,12 @@ export function createDispatch(deps: DispatchDeps) {
     );
   }
 
-  async function tellOfNotice({ notice, tenant, type, data }: Of<"notice">): Promise<void> {
+  async function tellOfNotice(
+    { notice, tenant, type, data }: Of<"notice">,
+    list: ListEndpoints,
+  ): Promise<void> {
     const body = noticeMessage(type, data);
-    const receivers = await receiversOf(tenant, type, undefined);
+    const receivers = receiversOf(await list(tenant), tenant, type, undefined);
     await Promise.all(
       receivers.map((receiver) => deliver([notice, type], { tenant, type, body }, receiver)),
     );
@@ -92,9 +104,9 @@ export function createDispatch(deps: DispatchDeps) {
   }
 
   /** Best effort: one try, of which nothing is kept. */
-  async function tellPieces(entry: Of<"pieces_of">): Promise<void> {
+  async function tellPieces(entry: Of<"pieces_of">, list: ListEndpoints): Promise<void> {
     const { pieces_of: id, tenant, from, to, webhook } = entry;
-    const receivers = await receiversOf(tenant, "job.delta", webhook);
+    const receivers = receiversOf(await list(tenant), tenant, "job.delta", webhook);
     if (receivers.length === 0) return;
     const [job, events] = await Promise.all([
       ledger.read(id, tenant),
@@ -111,11 +123,12 @@ export function createDispatch(deps: DispatchDeps) {
     );
   }
 
-  async function receiversOf(
+  function receiversOf(
+    of: KeptEndpoint[],
     tenant: string,
     type: string,
     webhook: string | undefined,
-  ): Promise<Receiver[]> {
+  ): Receiver[] {
     const receivers: Receiver[] = [];
     const own = webhook === undefined ? null : keptWebhook.parse(JSON.parse(webhook));
     if (own?.events.includes(type)) {
@@ -123,7 +136,7 @@ export function createDispatch(deps: DispatchDeps) {
       const secrets = async () => (secret === undefined ? endpoints.ownSecrets(tenant) : [secret]);
       receivers.push({ url, payload, secret, endpoint: null, secrets });
     }
-    for (const endpoint of await endpoints.list(tenant)) {
+    for (const endpoint of of) {
       if (endpoint.state !== "enabled" || !endpoint.events.includes(type)) continue;
       const { id, url, payload } = endpoint;
       const secrets = async () => signing(endpoint);
@@ -131,4 +144,14 @@ export function createDispatch(deps: DispatchDeps) {
     }
     return receivers;
   }
+}
+
+/** Each tenant's endpoints, read once for all entries that were taken together. */
+function listOnce(list: ListEndpoints): ListEndpoints {
+  const known = new Map<string, ReturnType<ListEndpoints>>();
+  return function listKnown(tenant) {
+    const found = known.get(tenant) ?? list(tenant);
+    known.set(tenant, found);
+    return found;
+  };
 }
