@@ -1,7 +1,8 @@
 // The official client and what becomes of its jobs: with an engine that does as it is told, so that there is time for it.
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
+import { z } from "zod";
 import { createClient } from "../support/client.ts";
 import type { System } from "../support/system.ts";
 import { startSystem } from "../support/system.ts";
@@ -18,6 +19,10 @@ beforeAll(async () => {
 });
 afterAll(() => system.stop());
 
+const listShape = z.object({
+  data: z.array(z.object({ id: z.string() })),
+  next_cursor: z.string().nullable(),
+});
 const chat = (content: string) => ({
   model: "nano",
   messages: [{ role: "user" as const, content }],
@@ -88,8 +93,7 @@ test("who leaves takes a foreground job along, and leaves a background one", asy
 
 async function latest(): Promise<string> {
   const response = await fetch(`${system.url}/v1/jobs?limit=1`);
-  const list = (await response.json()) as { data: { id: string }[] };
-  return list.data[0]?.id ?? "";
+  return listShape.parse(await response.json()).data[0]?.id ?? "";
 }
 
 test("a background response is canceled by its id", async () => {
@@ -132,6 +136,49 @@ test("a keyed job whose client never comes back is canceled after a while", asyn
   await expect.poll(latest).not.toBe(before);
   leaving.abort();
   await becomes(await latest(), "canceled");
+});
+
+test("a batch goes on where a killed server left it, and makes no line twice", async () => {
+  const lines = Array.from({ length: 400 }, (_, i) =>
+    JSON.stringify({
+      custom_id: `${i}`,
+      method: "POST",
+      url: "/v1/responses",
+      body: {
+        model: "nano",
+        input: "count 1 every 0",
+        metadata: { batch: "killed", line: `${i}` },
+      },
+    }),
+  );
+  const other = await system.startApi();
+  const at = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: "unused" });
+  const input = await at.files.create({
+    file: await toFile(Buffer.from(lines.join("\n")), "lines.jsonl"),
+    purpose: "batch",
+  });
+  let batch = await at.batches.create({
+    input_file_id: input.id,
+    endpoint: "/v1/responses",
+    completion_window: "24h",
+  });
+  await expect.poll(latest, { interval: 1 }).not.toBe("");
+  await other.api.kill("SIGKILL");
+  while (!batch.completed_at) {
+    await sleep(200);
+    batch = await client.batches.retrieve(batch.id);
+  }
+  expect(batch.request_counts).toEqual({ total: 400, completed: 400, failed: 0 });
+  const content = await (await client.files.content(batch.output_file_id ?? "")).text();
+  expect(content.trim().split("\n")).toHaveLength(400);
+  let jobs = 0;
+  for (let cursor: string | null = ""; cursor !== null;) {
+    const query = `limit=100&metadata[batch]=killed${cursor && `&cursor=${cursor}`}`;
+    const page = listShape.parse(await (await fetch(`${system.url}/v1/jobs?${query}`)).json());
+    jobs += page.data.length;
+    cursor = page.next_cursor;
+  }
+  expect(jobs).toBe(400);
 });
 
 test("a job that ends in the middle of a stream is an error, not an end", async () => {

@@ -4,7 +4,7 @@ import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { ApiError } from "./api-error.ts";
 import type { Shares } from "./config.ts";
-import type { Intake } from "./intake.ts";
+import type { Intake, TakenIn } from "./intake.ts";
 import type { CheckWebhookUrl } from "./webhook-url.ts";
 
 export type AcceptDeps = {
@@ -27,6 +27,8 @@ export type Submission = {
   dialect?: Dialect;
   /** What a job has that does not say so itself. */
   fallback?: { priority: Priority; deadlineMs: number };
+  /** Adds to the request what its body only names; may throw ApiErrors. */
+  complete?: (taken: TakenIn) => Promise<TakenIn>;
 };
 
 /** `isNew` is false when the same request had been accepted before. */
@@ -42,10 +44,12 @@ export function createAccept(deps: AcceptDeps) {
     chosenId,
     dialect,
     fallback,
+    complete = async (known) => known,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
-    const taken = await takeIn(bytes, contentType, choice, dialect);
-    if (taken === "known") return { id: chosenId ?? "", isNew: false };
+    const understood = await takeIn(bytes, contentType, choice, dialect);
+    if (understood === "known") return { id: chosenId ?? "", isNew: false };
+    const taken = await complete(understood);
     const {
       model,
       input,

@@ -146,7 +146,7 @@ export const responsesRequest = z
     background: z.boolean().nullish(),
     reasoning: z.object({ effort: effort.nullish(), summary: ignored }).nullish(),
     text: z.strictObject({ format: neutral({ type: "text" }), verbosity: ignored }).nullish(),
-    previous_response_id: neutral(),
+    previous_response_id: z.string().nullish(),
     conversation: neutral(),
     context_management: neutral(),
     prompt: neutral(),

@@ -22,7 +22,7 @@ export type BatchDeps = DoorDeps & {
 };
 
 /** What became of a line: an ended job, or why there is none. */
-export type Settled = DoorJob | { refused: Problem };
+type Settled = DoorJob | { refused: Problem };
 
 export type BatchForm = {
   dialect: Dialect;
@@ -36,7 +36,7 @@ export type BatchForm = {
 type Work = { tenant: string; id: string; batch: KeptBatch; lines: Uint8Array[] };
 
 const passEveryMs = 1_000;
-const leaseMs = 30_000;
+const leaseMs = 10_000;
 /** Lines that are submitted, or made into files, before the lease is prolonged. */
 const portion = 100;
 const atOnce = 8;

@@ -16,6 +16,7 @@ import type { AppEnv } from "../errors.ts";
 import type { Followed, FollowDeps } from "../follow.ts";
 import { follow, isGap, isIdle, waitForEnd } from "../follow.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
+import type { TakenIn } from "../intake.ts";
 import type { SseForm } from "../sse.ts";
 import { createSse, idleFrame, sseHeaders } from "../sse.ts";
 import { tenantOf } from "../tenant.ts";
@@ -29,7 +30,7 @@ export type DoorDeps = AcceptDeps &
   };
 
 export type DoorJob = { job: Job; asked: Asked | null };
-export type Terminal = Extract<JobEvent, { timings: unknown }>;
+type Terminal = Extract<JobEvent, { timings: unknown }>;
 export type Project = ReturnType<typeof createProject>;
 
 /** A day is the latest deadline that a job can have. */
@@ -75,7 +76,11 @@ export function createProject(deps: DoorDeps) {
     cancel,
 
     /** Accepts the request's body as a job; the same key and body give the same one. Throws ApiErrors. */
-    async submit(c: Context<AppEnv>, dialect: Dialect): Promise<DoorJob> {
+    async submit(
+      c: Context<AppEnv>,
+      dialect: Dialect,
+      complete?: (taken: TakenIn, tenant: string) => Promise<TakenIn>,
+    ): Promise<DoorJob> {
       const tenant = tenantOf(c);
       const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
       const { id, isNew } = await accept({
@@ -84,6 +89,7 @@ export function createProject(deps: DoorDeps) {
         tenant,
         chosenId: key === null ? null : ledger.keyedId(tenant, `POST ${c.req.path}`, key),
         dialect,
+        ...(complete && { complete: (taken) => complete(taken, tenant) }),
       });
       if (!isNew) c.header("Idempotent-Replayed", "true");
       return read(c, id);

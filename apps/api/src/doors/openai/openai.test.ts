@@ -317,6 +317,34 @@ describe("responses", () => {
     });
   });
 
+  test("goes on from an earlier one, pictures included, with its own instructions", async () => {
+    const picture = { type: "input_image", image_url: dataUrl(png(8, 8)) };
+    const first = post("/v1/responses", {
+      input: [{ role: "user", content: [{ type: "input_text", text: "What?" }, picture] }],
+      instructions: "Be brief.",
+    });
+    await answer(await latest(), "A circle.");
+    const previous_response_id = named.parse(await (await first).json()).id;
+    const second = post("/v1/responses", {
+      input: "And how big?",
+      instructions: "Be long.",
+      previous_response_id,
+    });
+    const id = await latest();
+    const input = await open.ledger.readInput(id, defaultTenant);
+    expect(input?.messages).toMatchObject([
+      { role: "system", content: "Be long." },
+      { role: "user", content: [{ text: "What?" }, { type: "image" }] },
+      { role: "assistant", content: "A circle." },
+      { role: "user", content: "And how big?" },
+    ]);
+    await answer(id, "Small.");
+    expect(await (await second).json()).toMatchObject({ previous_response_id });
+    const none = { input: "x", previous_response_id: "resp_0_" + "0".repeat(32) };
+    const refused = problem.parse(await (await post("/v1/responses", none)).json());
+    expect(refused).toMatchObject({ code: "job_not_found", param: "previous_response_id" });
+  });
+
   test("unknown ids are not found, whatever they look like", async () => {
     for (const id of ["resp_0_" + "0".repeat(32), "resp_", "job_0_" + "0".repeat(32), "x%2Fy"]) {
       for (const [method, rest] of [
@@ -387,6 +415,7 @@ describe("batches", () => {
         "{",
         line("c", { input: "third of the batch" }, "/v1/responses"),
         line("d", ask("fourth of the batch")),
+        line("e", { input: "x", previous_response_id: "resp_x" }, "/v1/responses"),
       ].join("\r\n"),
     );
     const id = await create(file);
@@ -403,7 +432,7 @@ describe("batches", () => {
       .poll(async () => (await readBatch(id)).status, { timeout: 10_000 })
       .toBe("completed");
     const batch = await readBatch(id);
-    expect(batch.request_counts).toEqual({ total: 5, completed: 2, failed: 3 });
+    expect(batch.request_counts).toEqual({ total: 6, completed: 2, failed: 4 });
     expect(await contentOf(batch.output_file_id)).toMatchObject([
       {
         custom_id: "b",
@@ -422,6 +451,7 @@ describe("batches", () => {
         custom_id: "d",
         response: { status_code: 500, body: { error: { code: "engine_failure" } } },
       },
+      { custom_id: "e", response: { body: { error: { code: "unsupported_parameter" } } } },
     ]);
   });
 

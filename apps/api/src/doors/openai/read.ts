@@ -1,6 +1,8 @@
 /** From OpenAI's requests to ours. Knows no HTTP and no job: it runs in the intake's thread, too. */
 import type { ChatRequest, ResponsesRequest } from "@glimpse/contracts";
 import { batchLine, chatRequest, responsesRequest } from "@glimpse/contracts";
+import { z } from "zod";
+import { ApiError } from "../../api-error.ts";
 import { validate } from "../../validate.ts";
 import type { Translated } from "../dialects.ts";
 
@@ -67,6 +69,7 @@ export function readResponses(value: unknown): Translated {
       includeUsage: false,
       echo: present({
         instructions,
+        previous_response_id: body.previous_response_id,
         max_output_tokens: body.max_output_tokens,
         temperature: body.temperature,
         top_p: body.top_p,
@@ -82,6 +85,15 @@ const tiers: Record<string, string> = { flex: "low", priority: "high", fast: "hi
 /** A line of a batch: either of the above, in the background. Throws ApiErrors. */
 export function readBatchLine(value: unknown): Translated {
   const { url, body, custom_id } = validate(batchLine, value);
+  if (
+    url === "/v1/responses" &&
+    z.object({ previous_response_id: z.string() }).safeParse(body).success
+  )
+    throw new ApiError(
+      "unsupported_parameter",
+      "A line of a batch goes on from nothing.",
+      "previous_response_id",
+    );
   const { said, asked } = url === "/v1/responses" ? readResponses(body) : readChat(body);
   return {
     said,

@@ -1,9 +1,11 @@
 /** `/v1/responses`: a job in the words of OpenAI's responses. Its event stream is its log, numbered anew, and resumes anywhere. */
-import type { InputMessage, Job, Output } from "@glimpse/contracts";
+import type { Asked, InputMessage, Job, Output } from "@glimpse/contracts";
 import { isTerminal } from "@glimpse/contracts";
 import { Hono } from "hono";
 import { z } from "zod";
+import { ApiError } from "../../api-error.ts";
 import type { AppEnv } from "../../errors.ts";
+import type { TakenIn } from "../../intake.ts";
 import { tenantOf } from "../../tenant.ts";
 import { validate } from "../../validate.ts";
 import type { DoorDeps, DoorJob, Project, Teller } from "../project.ts";
@@ -21,7 +23,7 @@ export function responsesRoutes(project: Project, { ledger }: Pick<DoorDeps, "le
   const app = new Hono<AppEnv>();
 
   app.post("/v1/responses", async (c) => {
-    const submitted = await project.submit(c, "openai.responses");
+    const submitted = await project.submit(c, "openai.responses", goOn);
     const { job, asked } = submitted;
     if (asked?.stream) return project.stream(c, submitted, formOf(teller(submitted, -1)));
     if (asked?.background) return c.json(responseOf(submitted));
@@ -57,6 +59,29 @@ export function responsesRoutes(project: Project, { ledger }: Pick<DoorDeps, "le
     const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
     return c.json({ object: "list", data, ...ends, has_more: false });
   });
+
+  /** Puts what was said before in front of a question that goes on from it; its instructions are not. */
+  async function goOn(taken: TakenIn, tenant: string): Promise<TakenIn> {
+    const name = taken.asked?.echo["previous_response_id"];
+    if (typeof name !== "string") return taken;
+    const id = jobOf(prefix, name) ?? "";
+    const [said, before] = await Promise.all([
+      ledger.readAsked(id, tenant),
+      ledger.readInput(id, tenant),
+    ]);
+    const text = said?.job.output?.text;
+    if (before === null || text === undefined) {
+      const message = "There is no answer of that name to go on from.";
+      throw new ApiError("job_not_found", message, "previous_response_id");
+    }
+    const isInstructed = (asked: Asked | null | undefined) => asked?.echo["instructions"] != null;
+    const earlier = before.messages.slice(isInstructed(said?.asked) ? 1 : 0);
+    const { messages } = taken.input;
+    const first = isInstructed(taken.asked) ? messages.slice(0, 1) : [];
+    const answer = { role: "assistant" as const, content: text };
+    const all = [...first, ...earlier, answer, ...messages.slice(first.length)];
+    return { ...taken, input: { ...taken.input, messages: all } };
+  }
 
   return app;
 }
