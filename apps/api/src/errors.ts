@@ -6,9 +6,13 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { ApiError } from "./api-error.ts";
+import type { Caller } from "./auth/caller.ts";
 
 /** `outgoing` is there when a server stands behind the app. */
-export type AppEnv = { Bindings: Partial<HttpBindings>; Variables: RequestIdVariables };
+export type AppEnv = {
+  Bindings: Partial<HttpBindings>;
+  Variables: RequestIdVariables & { caller: Caller };
+};
 
 /** Hono's error handler: logs what is ours, hides what is not the client's. */
 export function createErrorHandler(log: Logger) {

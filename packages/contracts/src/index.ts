@@ -3,6 +3,7 @@ export * from "./environment.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./jobs.ts";
+export * from "./keys.ts";
 export * from "./listing.ts";
 export * from "./service.ts";
 export * from "./submission.ts";
