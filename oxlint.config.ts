@@ -35,6 +35,7 @@ const libraries = {
 /** Importer -> the workspace packages it may import (design: arrows). */
 const arrows: Record<string, (keyof typeof homes)[]> = {
   "packages/contracts": [],
+  "packages/client": ["@glimpse/contracts"],
   "packages/ledger": ["@glimpse/contracts"],
   "packages/engine": [],
   "packages/telemetry": [],
