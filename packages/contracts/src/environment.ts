@@ -36,6 +36,53 @@ export const sharedEnvironment = z.object({
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
 });
 
+/** `true` or `false`, with a default. */
+export function flag(fallback: boolean) {
+  return z
+    .enum(["true", "false"])
+    .transform((word) => word === "true")
+    .default(fallback);
+}
+
+/** Entries with commas between them; none by default. */
+function list(entry: z.ZodType<string, string>) {
+  return z
+    .string()
+    .transform((text) => text.split(",").map((part) => part.trim()))
+    .pipe(z.array(entry))
+    .default([]);
+}
+
+/** Where the API (pictures) and the courier (webhooks) may go when a stranger names the address. */
+export const outboundEnvironment = z.object({
+  /** Let through although private: addresses, CIDR ranges, names, and `.domain` for all names below it. */
+  OUTBOUND_ALLOW: list(
+    z.union([
+      z.ipv4(),
+      z.ipv6(),
+      z.cidrv4(),
+      z.cidrv6(),
+      z
+        .string()
+        .toLowerCase()
+        .regex(/^\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/, "must be an address, a range or a name"),
+    ]),
+  ),
+  /** The ports that may be named, or `any`. */
+  OUTBOUND_PORTS: z
+    .union([
+      z.literal("any"),
+      z
+        .string()
+        .transform((text) => text.split(","))
+        .pipe(z.array(z.coerce.number<string>().int().min(1).max(65_535)).min(1)),
+    ])
+    .default([80, 443]),
+  /** Whether http:// is taken, too. */
+  OUTBOUND_HTTP: flag(true),
+});
+export type OutboundEnvironment = z.infer<typeof outboundEnvironment>;
+
 /** The model's name and version from the environment: `{model: "nano", version: "nano@1"}`. */
 export function servedModel(env: z.infer<typeof sharedEnvironment>): {
   model: string;
