@@ -2,15 +2,18 @@
 import {
   count,
   deadlineMs,
+  outboundEnvironment,
   parseEnvironment,
   servedModel,
   sharedEnvironment,
   tenantId,
 } from "@glimpse/contracts";
+import { policyFrom } from "@glimpse/outbound";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
 const environment = sharedEnvironment.extend({
+  ...outboundEnvironment.shape,
   PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   HOST: z.string().min(1).default("127.0.0.1"),
   /** The only way to say "no authentication" on an address that others can reach. */
@@ -18,6 +21,8 @@ const environment = sharedEnvironment.extend({
   MAX_BODY_BYTES: count(32 * 1024 * 1024),
   MAX_IMAGE_BYTES: count(20 * 1024 * 1024),
   MAX_IMAGES: count(16),
+  /** Of an animation, whose first frame is looked at. */
+  MAX_IMAGE_FRAMES: count(256),
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
   /** How long an answer is given to identical deterministic jobs; 0 switches that off, and joining those in flight with it. */
   RESULT_CACHE_S: z.coerce.number().int().min(0).default(300),
@@ -46,7 +51,16 @@ const environment = sharedEnvironment.extend({
 
 export type Config = ReturnType<typeof readConfig>;
 
-export type Limits = { bodyBytes: number; imageBytes: number; imagePixels: number; images: number };
+export type Limits = {
+  bodyBytes: number;
+  imageBytes: number;
+  imagePixels: number;
+  /** The shorter side at least, in pixels. */
+  imageSide: number;
+  imageAspectRatio: number;
+  imageFrames: number;
+  images: number;
+};
 
 /** What jobs get that do not say otherwise, and what a tenant gets. */
 export type Shares = {
@@ -68,6 +82,9 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     bodyBytes: parsed.MAX_BODY_BYTES,
     imageBytes: parsed.MAX_IMAGE_BYTES,
     imagePixels: parsed.MAX_IMAGE_PIXELS,
+    imageSide: parsed.MIN_IMAGE_SIDE,
+    imageAspectRatio: parsed.MAX_IMAGE_ASPECT_RATIO,
+    imageFrames: parsed.MAX_IMAGE_FRAMES,
     images: parsed.MAX_IMAGES,
   };
   const shares: Shares = {
@@ -87,6 +104,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     blobs: parsed.BLOBS,
     maxBlobBytes: parsed.MAX_BLOB_BYTES,
     logLevel: parsed.LOG_LEVEL,
+    outbound: policyFrom(parsed),
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
     drainMs: parsed.DRAIN_MS,
     streamStallMs: parsed.STREAM_STALL_MS,

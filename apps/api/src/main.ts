@@ -35,7 +35,11 @@ const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
   retentionS,
   budgetBytes: config.maxBlobBytes,
 });
-const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
+const fetchImage = createFetchImage({
+  limits,
+  timeoutMs: config.imageFetchTimeoutMs,
+  policy: config.outbound,
+});
 const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, fetchImage }));
 const loopDelay = watchLoopDelay();
 const closing = new AbortController();

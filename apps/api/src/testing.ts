@@ -13,13 +13,20 @@ export const testLimits = {
   bodyBytes: 4_000_000,
   imageBytes: 2_000_000,
   imagePixels: 1_000_000,
+  imageSide: 8,
+  imageAspectRatio: 200,
+  imageFrames: 16,
   images: 4,
 };
 
 export async function openTestApp(overrides: Partial<AppDeps> = {}) {
   const open = await openTestLedger();
   const config = readConfig({ REDIS_URL: open.url, KEY_PREFIX: open.prefix });
-  const fetchImage = createFetchImage({ limits: testLimits, timeoutMs: 1_000 });
+  const fetchImage = createFetchImage({
+    limits: testLimits,
+    timeoutMs: 1_000,
+    policy: config.outbound,
+  });
   const inPlace = createIntake({ ...open, limits: testLimits, fetchImage });
   const intake = createIntakePool({ ...config, limits: testLimits }, inPlace);
   const closing = new AbortController();

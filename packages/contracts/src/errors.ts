@@ -74,6 +74,11 @@ export const errorCodes = {
   image_too_small: { status: 422, retryable: false, title: "The picture is too small" },
   image_too_large: { status: 422, retryable: false, title: "The picture has too many pixels" },
   image_aspect_ratio: { status: 422, retryable: false, title: "The picture is too long and thin" },
+  image_too_many_frames: {
+    status: 422,
+    retryable: false,
+    title: "The picture has too many frames",
+  },
   too_many_images: { status: 422, retryable: false, title: "There are too many pictures" },
   // Our side
   invalid_checkpoint: { status: 500, retryable: false, title: "The model's files are damaged" },
