@@ -5,6 +5,7 @@ import { Hono } from "hono";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { ApiError } from "./api-error.ts";
+import { openToOrigins } from "./cors.ts";
 import { anybody } from "./auth/caller.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
@@ -13,7 +14,11 @@ import { jobRoutes } from "./routes/jobs.ts";
 import type { ServiceRoutesDeps } from "./routes/service.ts";
 import { serviceRoutes } from "./routes/service.ts";
 
-export type AppDeps = JobRoutesDeps & ServiceRoutesDeps;
+export type AppDeps = JobRoutesDeps &
+  ServiceRoutesDeps & {
+    /** Origins whose pages may call the API from a browser. */
+    corsOrigins: readonly string[];
+  };
 
 const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
 
@@ -32,6 +37,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       strictTransportSecurity: false,
     }),
   );
+  app.use(openToOrigins(deps.corsOrigins));
   // Whoever keeps a connection to a process that stops would meet its end with the next request.
   app.use(async (c, next) => {
     await next();

@@ -45,6 +45,18 @@ const environment = sharedEnvironment.extend({
     )
     .default({}),
   DRAIN_MS: count(10_000),
+  /** How long a request may take to arrive: its headers, and all of it. */
+  HEADERS_TIMEOUT_MS: count(10_000),
+  REQUEST_TIMEOUT_MS: count(30_000),
+  /** How long a connection may stay open on which nothing moves. */
+  IDLE_TIMEOUT_MS: count(120_000),
+  MAX_CONNECTIONS: count(16_384),
+  /** Whose pages may call the API from a browser, such as `https://a.example,https://b.example`; by default nobody's but its own. */
+  CORS_ORIGINS: z
+    .string()
+    .transform((text) => text.split(",").map((origin) => origin.trim()))
+    .pipe(z.array(z.url({ protocol: /^https?$/ }).refine((text) => new URL(text).origin === text)))
+    .default([]),
   /** How long a reader of events may read nothing before its connection is cut. */
   STREAM_STALL_MS: count(30_000),
 });
@@ -108,6 +120,13 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
     drainMs: parsed.DRAIN_MS,
     streamStallMs: parsed.STREAM_STALL_MS,
+    server: {
+      headersTimeoutMs: parsed.HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: parsed.REQUEST_TIMEOUT_MS,
+      idleTimeoutMs: parsed.IDLE_TIMEOUT_MS,
+      maxConnections: parsed.MAX_CONNECTIONS,
+    },
+    corsOrigins: parsed.CORS_ORIGINS,
     limits,
     shares,
   };

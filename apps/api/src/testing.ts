@@ -39,6 +39,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     log: createLogger("test", "silent"),
     closing: closing.signal,
     streamStallMs: 1_000,
+    corsOrigins: ["https://friend.example"],
     loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
     ...overrides,
   });

@@ -5,6 +5,10 @@ type ErrorKind = { status: number; retryable: boolean; title: string };
 
 export const errorCodes = {
   // The request as HTTP
+  invalid_http: { status: 400, retryable: false, title: "The request is not valid HTTP" },
+  request_timeout: { status: 408, retryable: true, title: "The request took too long to arrive" },
+  headers_too_large: { status: 431, retryable: false, title: "The headers are too large" },
+  expectation_failed: { status: 417, retryable: false, title: "The expectation cannot be met" },
   invalid_json: { status: 400, retryable: false, title: "The body is not valid JSON" },
   invalid_multipart: { status: 400, retryable: false, title: "The form cannot be read" },
   not_found: { status: 404, retryable: false, title: "There is nothing at this address" },
