@@ -11,13 +11,13 @@ import {
 import { policyFrom } from "@glimpse/outbound";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
+import { authEnvironment, readAuth } from "./auth/settings.ts";
 
 const environment = sharedEnvironment.extend({
   ...outboundEnvironment.shape,
+  ...authEnvironment.shape,
   PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   HOST: z.string().min(1).default("127.0.0.1"),
-  /** The only way to say "no authentication" on an address that others can reach. */
-  AUTH: z.literal("none").optional(),
   MAX_BODY_BYTES: count(32 * 1024 * 1024),
   MAX_IMAGE_BYTES: count(20 * 1024 * 1024),
   MAX_IMAGES: count(16),
@@ -84,12 +84,6 @@ export type Shares = {
 /** Throws with one line a variable that is wrong, and when the address needs authentication that there is not. */
 export function readConfig(env: Record<string, string | undefined> = process.env) {
   const parsed = parseEnvironment(environment, env);
-  if (!isLoopback(parsed.HOST) && parsed.AUTH !== "none") {
-    throw new Error(
-      `HOST=${parsed.HOST} can be reached by others and there is no authentication. ` +
-        "Listen on 127.0.0.1, or say that you mean it: AUTH=none.",
-    );
-  }
   const limits: Limits = {
     bodyBytes: parsed.MAX_BODY_BYTES,
     imageBytes: parsed.MAX_IMAGE_BYTES,
@@ -105,6 +99,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     weights: parsed.TENANT_WEIGHTS,
   };
   return {
+    auth: readAuth(parsed, parsed.HOST, isLoopback(parsed.HOST)),
     host: parsed.HOST,
     port: parsed.PORT,
     redisUrl: parsed.REDIS_URL,

@@ -11,7 +11,7 @@ import type { Caller } from "./auth/caller.ts";
 /** `outgoing` is there when a server stands behind the app. */
 export type AppEnv = {
   Bindings: Partial<HttpBindings>;
-  Variables: RequestIdVariables & { caller: Caller };
+  Variables: RequestIdVariables & { caller: Caller; auditTarget?: string };
 };
 
 /** Hono's error handler: logs what is ours, hides what is not the client's. */

@@ -1,8 +1,11 @@
 /** The process: opens connections, listens, and on a signal ends everything in order. */
 import {
+  createApiKeys,
+  createAuditLog,
   createKeys,
   createLedger,
   createQueues,
+  createReadLinkSecret,
   connectRedis,
   openBlobs,
   Subscriber,
@@ -10,6 +13,7 @@ import {
 } from "@glimpse/ledger";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { createApp } from "./app.ts";
+import { createAuth } from "./auth/create-auth.ts";
 import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
@@ -43,7 +47,11 @@ const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, fe
 const loopDelay = watchLoopDelay();
 const closing = new AbortController();
 
+const apiKeys = createApiKeys(redis, keys);
 const app = createApp({
+  auth: createAuth(config.auth, apiKeys, createReadLinkSecret(redis, keys)),
+  apiKeys,
+  auditLog: createAuditLog(redis, keys),
   ledger,
   queues,
   takeIn: intake.takeIn,

@@ -4,6 +4,10 @@ import { z } from "zod";
 type ErrorKind = { status: number; retryable: boolean; title: string };
 
 export const errorCodes = {
+  // The caller
+  unauthenticated: { status: 401, retryable: false, title: "The credentials are not valid" },
+  insufficient_scope: { status: 403, retryable: false, title: "The credentials do not allow this" },
+  key_not_found: { status: 404, retryable: false, title: "There is no such key" },
   // The request as HTTP
   invalid_http: { status: 400, retryable: false, title: "The request is not valid HTTP" },
   request_timeout: { status: 408, retryable: true, title: "The request took too long to arrive" },
