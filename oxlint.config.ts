@@ -8,6 +8,8 @@ const homes = {
   "@glimpse/ledger": "Redis belongs to apps: take what you need as an argument from the app.",
   "@glimpse/engine": "The model runs in apps/worker only: send it a job through @glimpse/ledger.",
   "@glimpse/telemetry": "Logs and metrics are the processes' business: return values, or throw.",
+  "@glimpse/outbound":
+    "The internet is reached by apps/api and apps/courier only: store what others need.",
   "@glimpse/converter": "Conversion is apps/worker's and the command line's business.",
 } as const;
 
@@ -28,7 +30,10 @@ const libraries = {
     owners: ["packages/ledger"],
     go: "Pictures are kept by @glimpse/ledger's Blobs, wherever that is.",
   },
-  undici: { owners: ["apps/api"], go: "Only the API reaches out, behind its address guard." },
+  undici: {
+    owners: ["packages/outbound"],
+    go: "The one way out is @glimpse/outbound, behind its address guard.",
+  },
   hono: { owners: ["apps/api"], go: "HTTP is apps/api's; a library takes and returns values." },
 } as const;
 
@@ -39,9 +44,15 @@ const arrows: Record<string, (keyof typeof homes)[]> = {
   "packages/ledger": ["@glimpse/contracts"],
   "packages/engine": [],
   "packages/telemetry": [],
+  "packages/outbound": ["@glimpse/contracts"],
   "packages/converter": ["@glimpse/engine"],
-  "apps/api": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/telemetry"],
-  "apps/courier": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/telemetry"],
+  "apps/api": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/outbound", "@glimpse/telemetry"],
+  "apps/courier": [
+    "@glimpse/contracts",
+    "@glimpse/ledger",
+    "@glimpse/outbound",
+    "@glimpse/telemetry",
+  ],
   "apps/worker": [
     "@glimpse/contracts",
     "@glimpse/converter",

@@ -168,7 +168,8 @@ describe("bad input", () => {
     ],
     ["an empty prompt", { prompt: "" }, 422, "invalid_prompt", "prompt"],
     ["a blank prompt", { prompt: " \n" }, 422, "invalid_prompt", "prompt"],
-    ["half a character", String.raw`{"prompt":"\ud800"}`, 422, "invalid_prompt", "prompt"],
+    ["half a character", String.raw`{"prompt":"\ud800"}`, 400, "invalid_json"],
+    ["a field twice", '{"prompt":"x","prompt":"y"}', 400, "invalid_json"],
     ["a prompt that is a number", { prompt: 7 }, 422, "invalid_request", "prompt"],
     ["an unknown field", { prompt, promt: "x" }, 422, "unknown_field", "promt"],
     [

@@ -5,15 +5,29 @@ import { Hono } from "hono";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { ApiError } from "./api-error.ts";
-import { anybody } from "./auth/caller.ts";
+import { openToOrigins } from "./cors.ts";
+import type { AuditDeps } from "./auth/audit.ts";
+import { audit } from "./auth/audit.ts";
+import type { AuthDeps } from "./auth/authenticate.ts";
+import { authenticate } from "./auth/authenticate.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
+import type { AdminRoutesDeps } from "./routes/admin.ts";
+import { adminRoutes } from "./routes/admin.ts";
 import type { JobRoutesDeps } from "./routes/jobs.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { linkRoutes } from "./routes/links.ts";
 import type { ServiceRoutesDeps } from "./routes/service.ts";
 import { serviceRoutes } from "./routes/service.ts";
 
-export type AppDeps = JobRoutesDeps & ServiceRoutesDeps;
+export type AppDeps = JobRoutesDeps &
+  ServiceRoutesDeps &
+  AdminRoutesDeps &
+  AuthDeps &
+  AuditDeps & {
+    /** Origins whose pages may call the API from a browser. */
+    corsOrigins: readonly string[];
+  };
 
 const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
 
@@ -32,21 +46,22 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       strictTransportSecurity: false,
     }),
   );
+  app.use(openToOrigins(deps.corsOrigins));
   // Whoever keeps a connection to a process that stops would meet its end with the next request.
   app.use(async (c, next) => {
     await next();
     if (deps.closing.aborted) c.header("Connection", "close");
   });
-  app.use(async (c, next) => {
-    c.set("caller", anybody);
-    await next();
-  });
+  app.use(authenticate(deps));
+  app.use(audit(deps));
   app.onError(createErrorHandler(deps.log));
   app.notFound((c) => {
     throw new ApiError("not_found", `There is nothing at ${c.req.path}.`);
   });
 
   app.route("/", jobRoutes(deps));
+  app.route("/", linkRoutes(deps));
+  app.route("/", adminRoutes(deps));
   app.route("/", serviceRoutes(deps));
 
   for (const { path } of [...app.routes].filter(({ method }) => method !== "ALL")) {

@@ -2,22 +2,27 @@
 import {
   count,
   deadlineMs,
+  outboundEnvironment,
   parseEnvironment,
   servedModel,
   sharedEnvironment,
   tenantId,
 } from "@glimpse/contracts";
+import { policyFrom } from "@glimpse/outbound";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
+import { authEnvironment, readAuth } from "./auth/settings.ts";
 
 const environment = sharedEnvironment.extend({
+  ...outboundEnvironment.shape,
+  ...authEnvironment.shape,
   PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   HOST: z.string().min(1).default("127.0.0.1"),
-  /** The only way to say "no authentication" on an address that others can reach. */
-  AUTH: z.literal("none").optional(),
   MAX_BODY_BYTES: count(32 * 1024 * 1024),
   MAX_IMAGE_BYTES: count(20 * 1024 * 1024),
   MAX_IMAGES: count(16),
+  /** Of an animation, whose first frame is looked at. */
+  MAX_IMAGE_FRAMES: count(256),
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
   /** How long an answer is given to identical deterministic jobs; 0 switches that off, and joining those in flight with it. */
   RESULT_CACHE_S: z.coerce.number().int().min(0).default(300),
@@ -40,13 +45,34 @@ const environment = sharedEnvironment.extend({
     )
     .default({}),
   DRAIN_MS: count(10_000),
+  /** How long a request may take to arrive: its headers, and all of it. */
+  HEADERS_TIMEOUT_MS: count(10_000),
+  REQUEST_TIMEOUT_MS: count(30_000),
+  /** How long a connection may stay open on which nothing moves. */
+  IDLE_TIMEOUT_MS: count(120_000),
+  MAX_CONNECTIONS: count(16_384),
+  /** Whose pages may call the API from a browser, such as `https://a.example,https://b.example`; by default nobody's but its own. */
+  CORS_ORIGINS: z
+    .string()
+    .transform((text) => text.split(",").map((origin) => origin.trim()))
+    .pipe(z.array(z.url({ protocol: /^https?$/ }).refine((text) => new URL(text).origin === text)))
+    .default([]),
   /** How long a reader of events may read nothing before its connection is cut. */
   STREAM_STALL_MS: count(30_000),
 });
 
 export type Config = ReturnType<typeof readConfig>;
 
-export type Limits = { bodyBytes: number; imageBytes: number; imagePixels: number; images: number };
+export type Limits = {
+  bodyBytes: number;
+  imageBytes: number;
+  imagePixels: number;
+  /** The shorter side at least, in pixels. */
+  imageSide: number;
+  imageAspectRatio: number;
+  imageFrames: number;
+  images: number;
+};
 
 /** What jobs get that do not say otherwise, and what a tenant gets. */
 export type Shares = {
@@ -58,16 +84,13 @@ export type Shares = {
 /** Throws with one line a variable that is wrong, and when the address needs authentication that there is not. */
 export function readConfig(env: Record<string, string | undefined> = process.env) {
   const parsed = parseEnvironment(environment, env);
-  if (!isLoopback(parsed.HOST) && parsed.AUTH !== "none") {
-    throw new Error(
-      `HOST=${parsed.HOST} can be reached by others and there is no authentication. ` +
-        "Listen on 127.0.0.1, or say that you mean it: AUTH=none.",
-    );
-  }
   const limits: Limits = {
     bodyBytes: parsed.MAX_BODY_BYTES,
     imageBytes: parsed.MAX_IMAGE_BYTES,
     imagePixels: parsed.MAX_IMAGE_PIXELS,
+    imageSide: parsed.MIN_IMAGE_SIDE,
+    imageAspectRatio: parsed.MAX_IMAGE_ASPECT_RATIO,
+    imageFrames: parsed.MAX_IMAGE_FRAMES,
     images: parsed.MAX_IMAGES,
   };
   const shares: Shares = {
@@ -76,6 +99,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     weights: parsed.TENANT_WEIGHTS,
   };
   return {
+    auth: readAuth(parsed, parsed.HOST, isLoopback(parsed.HOST)),
     host: parsed.HOST,
     port: parsed.PORT,
     redisUrl: parsed.REDIS_URL,
@@ -87,9 +111,17 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     blobs: parsed.BLOBS,
     maxBlobBytes: parsed.MAX_BLOB_BYTES,
     logLevel: parsed.LOG_LEVEL,
+    outbound: policyFrom(parsed),
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
     drainMs: parsed.DRAIN_MS,
     streamStallMs: parsed.STREAM_STALL_MS,
+    server: {
+      headersTimeoutMs: parsed.HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: parsed.REQUEST_TIMEOUT_MS,
+      idleTimeoutMs: parsed.IDLE_TIMEOUT_MS,
+      maxConnections: parsed.MAX_CONNECTIONS,
+    },
+    corsOrigins: parsed.CORS_ORIGINS,
     limits,
     shares,
   };

@@ -11,7 +11,7 @@ import type { Caller } from "./auth/caller.ts";
 /** `outgoing` is there when a server stands behind the app. */
 export type AppEnv = {
   Bindings: Partial<HttpBindings>;
-  Variables: RequestIdVariables & { caller: Caller };
+  Variables: RequestIdVariables & { caller: Caller; auditTarget?: string };
 };
 
 /** Hono's error handler: logs what is ours, hides what is not the client's. */
@@ -40,11 +40,20 @@ export function refusalOf(error: unknown): ApiError | null {
     : new ApiError("unavailable", "Pictures cannot be kept just now. Try again.");
 }
 
-function problemResponse(c: Context<AppEnv>, { code, message, param }: ApiError): Response {
+/** A refusal as HTTP has it, wherever it is sent from. */
+export function problemParts(refusal: ApiError, requestId: string) {
+  const { code, message, param, retryAfterMs } = refusal;
   const { status, retryable } = errorCodes[code];
-  if (status === 503 || status === 429) c.header("Retry-After", "1");
-  c.header("x-should-retry", String(retryable));
-  c.header("Content-Type", "application/problem+json");
-  const body = problemOf(code, message, param, c.get("requestId"));
-  return c.body(JSON.stringify(body), status);
+  const retryAfter = String(Math.max(1, Math.ceil((retryAfterMs ?? 0) / 1_000)));
+  const headers = {
+    "Content-Type": "application/problem+json",
+    "x-should-retry": String(retryable),
+    ...((status === 503 || status === 429) && { "Retry-After": retryAfter }),
+  };
+  return { status, headers, body: JSON.stringify(problemOf(code, message, param, requestId)) };
+}
+
+function problemResponse(c: Context<AppEnv>, refusal: ApiError): Response {
+  const { status, headers, body } = problemParts(refusal, c.get("requestId"));
+  return c.body(body, status, headers);
 }

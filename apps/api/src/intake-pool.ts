@@ -18,8 +18,8 @@ export function createIntakePool(
     workerData: config,
     minThreads: 1,
     maxThreads: 2,
-    // Most of a task's time is waiting, for Redis or for a picture's host.
-    concurrentTasksPerWorker: 16,
+    // Most of a task's time is waiting, for Redis or for a picture's host, and slow hosts shall not hold up others' bodies.
+    concurrentTasksPerWorker: 64,
     // By default an idle thread waits without its event loop, and Redis would lose it.
     atomics: "disabled",
   });
@@ -27,7 +27,7 @@ export function createIntakePool(
     async takeIn(bytes, contentType, choice) {
       if (
         bytes.length <= smallBytes &&
-        !Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("https:")
+        !Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("://")
       ) {
         return inPlace(bytes, contentType, choice);
       }

@@ -28,7 +28,11 @@ const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
   retentionS,
   budgetBytes,
 });
-const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
+const fetchImage = createFetchImage({
+  limits,
+  timeoutMs: config.imageFetchTimeoutMs,
+  policy: config.outbound,
+});
 const takeIn = createIntake({ limits, blobs, ledger, fetchImage });
 await Promise.all([untilReady(redis, 1_000), untilReady(bulk, 1_000)]);
 

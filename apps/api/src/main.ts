@@ -1,21 +1,24 @@
 /** The process: opens connections, listens, and on a signal ends everything in order. */
 import {
+  createApiKeys,
+  createAuditLog,
   createKeys,
   createLedger,
   createQueues,
+  createReadLinkSecret,
   connectRedis,
   openBlobs,
   Subscriber,
   untilReady,
 } from "@glimpse/ledger";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
-import type { HttpBindings } from "@hono/node-server";
-import { createAdaptorServer } from "@hono/node-server";
 import { createApp } from "./app.ts";
+import { createAuth } from "./auth/create-auth.ts";
 import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
+import { createServer } from "./server.ts";
 
 const log = createProcessLogger("api");
 const config = readConfig();
@@ -35,12 +38,20 @@ const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
   retentionS,
   budgetBytes: config.maxBlobBytes,
 });
-const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
+const fetchImage = createFetchImage({
+  limits,
+  timeoutMs: config.imageFetchTimeoutMs,
+  policy: config.outbound,
+});
 const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, fetchImage }));
 const loopDelay = watchLoopDelay();
 const closing = new AbortController();
 
+const apiKeys = createApiKeys(redis, keys);
 const app = createApp({
+  auth: createAuth(config.auth, apiKeys, createReadLinkSecret(redis, keys)),
+  apiKeys,
+  auditLog: createAuditLog(redis, keys),
   ledger,
   queues,
   takeIn: intake.takeIn,
@@ -52,23 +63,11 @@ const app = createApp({
   log,
   closing: closing.signal,
   streamStallMs: config.streamStallMs,
+  corsOrigins: config.corsOrigins,
   loopDelay: loopDelay.read,
 });
 
-const server = createAdaptorServer({
-  // A proxy's form of request (GET http://other/) is not for us.
-  fetch: (request, env) => {
-    const { incoming } = env as HttpBindings;
-    return incoming.url?.startsWith("/")
-      ? app.fetch(request, env)
-      : new Response(null, { status: 400 });
-  },
-  serverOptions: {
-    headersTimeout: 10_000,
-    requestTimeout: 120_000,
-    connectionsCheckingInterval: 5_000,
-  },
-});
+const server = createServer(app, config.server);
 server.on("error", (error) => {
   log.fatal({ error }, "cannot listen");
   process.exit(1);
@@ -84,10 +83,7 @@ async function stop(signal: string): Promise<void> {
   log.info({ signal }, "stopping");
   const closed = new Promise((resolve) => server.close(resolve));
   closing.abort();
-  const limit = setTimeout(
-    () => "closeAllConnections" in server && server.closeAllConnections(),
-    config.drainMs,
-  );
+  const limit = setTimeout(() => server.closeAllConnections(), config.drainMs);
   await closed;
   clearTimeout(limit);
   loopDelay.stop();

@@ -1,9 +1,11 @@
 /** An app on the test run's Redis, and pictures to send it. Not for production. */
 import { crc32, deflateSync } from "node:zlib";
+import { createApiKeys, createAuditLog, createReadLinkSecret } from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
 import { createLogger } from "@glimpse/telemetry";
 import type { AppDeps } from "./app.ts";
 import { createApp } from "./app.ts";
+import { createAuth } from "./auth/create-auth.ts";
 import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
@@ -13,18 +15,33 @@ export const testLimits = {
   bodyBytes: 4_000_000,
   imageBytes: 2_000_000,
   imagePixels: 1_000_000,
+  imageSide: 8,
+  imageAspectRatio: 200,
+  imageFrames: 16,
   images: 4,
 };
 
-export async function openTestApp(overrides: Partial<AppDeps> = {}) {
+/** `env`: settings that are read as the process reads its environment. */
+export async function openTestApp(
+  overrides: Partial<AppDeps> = {},
+  env: Record<string, string> = {},
+) {
   const open = await openTestLedger();
-  const config = readConfig({ REDIS_URL: open.url, KEY_PREFIX: open.prefix });
-  const fetchImage = createFetchImage({ limits: testLimits, timeoutMs: 1_000 });
+  const config = readConfig({ REDIS_URL: open.url, KEY_PREFIX: open.prefix, ...env });
+  const apiKeys = createApiKeys(open.redis, open.keys);
+  const fetchImage = createFetchImage({
+    limits: testLimits,
+    timeoutMs: 1_000,
+    policy: config.outbound,
+  });
   const inPlace = createIntake({ ...open, limits: testLimits, fetchImage });
   const intake = createIntakePool({ ...config, limits: testLimits }, inPlace);
   const closing = new AbortController();
   const app = createApp({
     ...open,
+    auth: createAuth(config.auth, apiKeys, createReadLinkSecret(open.redis, open.keys)),
+    apiKeys,
+    auditLog: createAuditLog(open.redis, open.keys),
     takeIn: intake.takeIn,
     served: config.served,
     limits: testLimits,
@@ -32,6 +49,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     log: createLogger("test", "silent"),
     closing: closing.signal,
     streamStallMs: 1_000,
+    corsOrigins: ["https://friend.example"],
     loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
     ...overrides,
   });
@@ -42,6 +60,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     queues,
     subscriber,
     keys,
+    apiKeys,
     app,
     /** Forgets the log's events before number `first`. */
     dropLog: (id: string, first: number) =>

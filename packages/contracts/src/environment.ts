@@ -26,7 +26,11 @@ export const sharedEnvironment = z.object({
     .string()
     .regex(/^[A-Za-z0-9._-]{1,32}$/)
     .default("1"),
+  /** Pictures by their headers, before anything is decoded: the API refuses with it, the worker checks again. */
   MAX_IMAGE_PIXELS: count(40_000_000),
+  MIN_IMAGE_SIDE: count(8),
+  /** One side over the other. The model itself takes no more than 200. */
+  MAX_IMAGE_ASPECT_RATIO: z.coerce.number().min(1).max(200).default(200),
   /** Where pictures are kept: the same place for all processes. */
   BLOBS: blobPlace.prefault("redis"),
   /** All pictures together; more are refused. */
@@ -35,6 +39,62 @@ export const sharedEnvironment = z.object({
   RETENTION_S: count(24 * 3600),
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
 });
+
+/** `true` or `false`, with a default. */
+export function flag(fallback: boolean) {
+  return z
+    .enum(["true", "false"])
+    .transform((word) => word === "true")
+    .default(fallback);
+}
+
+/** Entries with commas between them; none by default. */
+function list(entry: z.ZodType<string, string>) {
+  return z
+    .string()
+    .transform((text) => text.split(",").map((part) => part.trim()))
+    .pipe(z.array(entry))
+    .default([]);
+}
+
+/** Where the API (pictures) and the courier (webhooks) may go when a stranger names the address. */
+export const outboundEnvironment = z.object({
+  /** Let through although private: addresses, CIDR ranges, names, and `.domain` for all names below it. */
+  OUTBOUND_ALLOW: list(
+    z.union([
+      z.ipv4(),
+      z.ipv6(),
+      z.cidrv4(),
+      z.cidrv6(),
+      z
+        .string()
+        .toLowerCase()
+        .regex(/^\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/, "must be an address, a range or a name"),
+    ]),
+  ),
+  /** The ports that may be named, or `any`. */
+  OUTBOUND_PORTS: z
+    .union([
+      z.literal("any"),
+      z
+        .string()
+        .transform((text) => text.split(","))
+        .pipe(z.array(z.coerce.number<string>().int().min(1).max(65_535)).min(1)),
+    ])
+    .default([80, 443]),
+  /** Whether http:// is taken, too. */
+  OUTBOUND_HTTP: flag(true),
+  /** Name servers (`address` or `address:port`) to ask for strangers' names; the machine's own by default. */
+  OUTBOUND_DNS: list(
+    z
+      .string()
+      .regex(
+        /^([0-9.]+(:\d{1,5})?|[0-9a-f:.]+|\[[0-9a-f:.]+\](:\d{1,5})?)$/i,
+        "must be an address",
+      ),
+  ),
+});
+export type OutboundEnvironment = z.infer<typeof outboundEnvironment>;
 
 /** The model's name and version from the environment: `{model: "nano", version: "nano@1"}`. */
 export function servedModel(env: z.infer<typeof sharedEnvironment>): {

@@ -1,8 +1,13 @@
+export { apiKeyIdOf, createApiKeys, isLive, isSameKey } from "./api-keys.ts";
+export type { ApiKeys, StoredKey } from "./api-keys.ts";
+export { createAuditLog } from "./audit.ts";
+export type { AuditLog } from "./audit.ts";
 export { BlobError } from "./blobs.ts";
 export type { Blobs } from "./blobs.ts";
 export { fingerprint } from "./fingerprint.ts";
 export { createKeys } from "./keys.ts";
 export type { Keys } from "./keys.ts";
+export { createReadLinkSecret } from "./link-secret.ts";
 export { createLedger } from "./ledger.ts";
 export type { Attempt, Ledger, LogPiece, Outcome, Start } from "./ledger.ts";
 export type { NewJob, Submitted } from "./submit.ts";

@@ -38,6 +38,12 @@ export function createKeys(prefix: string) {
   const ofJob = (name: string) => (id: string) => of(shardOf(id), `${name}:${id}`);
   const ofShard = (name: string) => (shard: string) => of(shard, name);
   return {
+    /** Hash: API keys by their ids. */
+    apiKeys: `${prefix}:api-keys`,
+    /** Stream: what was done with the scope `admin`. */
+    audit: `${prefix}:audit`,
+    /** String: what signs links. */
+    linkSecret: `${prefix}:link-secret`,
     /** Hash: the job's record and its input. */
     job: ofJob("job"),
     /** Stream: the job's log; event n has the entry id `n-1`. */

@@ -1,0 +1,5 @@
+export * from "./address.ts";
+export * from "./check.ts";
+export * from "./fetch-outside.ts";
+export * from "./outbound-error.ts";
+export * from "./policy.ts";

@@ -1,0 +1,88 @@
+/** How rows reach the API: by an honest client's HTTP, and by bytes that no honest client would send. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import type { Answer, Target } from "./rows.ts";
+
+const limitMs = 15_000;
+
+export function createTarget(url: string): Target {
+  const port = Number(new URL(url).port);
+
+  async function request(path: string, init: RequestInit = {}): Promise<Answer> {
+    const target = path.startsWith("/") ? `${url}${path}` : path;
+    try {
+      const signal = AbortSignal.timeout(limitMs);
+      const response = await fetch(target, { redirect: "manual", signal, ...init });
+      return {
+        status: response.status,
+        headers: response.headers,
+        body: await response.text(),
+      };
+    } catch (error) {
+      if (error instanceof Error && error.name === "TimeoutError")
+        throw new Error(`no answer within ${limitMs} ms`, { cause: error });
+      return { status: 0, headers: new Headers(), body: "" };
+    }
+  }
+
+  return {
+    url,
+    port,
+    request,
+    post(path, body, headers = {}) {
+      const asIs = typeof body === "string" || body instanceof Uint8Array;
+      return request(path, {
+        method: "POST",
+        body: asIs ? (body as Uint8Array<ArrayBuffer>) : JSON.stringify(body),
+        headers: { "Content-Type": "application/json", ...headers },
+      });
+    },
+    async raw(...pieces) {
+      const socket = connect(port, "127.0.0.1");
+      socket.setTimeout(limitMs, () => socket.destroy());
+      const received: Buffer[] = [];
+      const whole = new Promise<void>((resolve) => {
+        socket.on("data", (data: Buffer) => {
+          received.push(data);
+          if (isWhole(Buffer.concat(received))) resolve();
+        });
+        socket.on("close", () => resolve());
+        socket.on("error", () => resolve());
+      });
+      await Promise.race([once(socket, "connect"), whole]).catch(() => {});
+      for (const piece of pieces) socket.write(piece);
+      await whole;
+      socket.destroy();
+      return readAnswer(Buffer.concat(received));
+    },
+  };
+}
+
+/** Whether an answer with a declared length has all of it; one without ends with its connection. */
+function isWhole(bytes: Buffer): boolean {
+  const end = bytes.indexOf("\r\n\r\n");
+  if (end === -1) return false;
+  const head = bytes.subarray(0, end).toString("latin1");
+  if (/^HTTP\/1\.1 (204|304)/.test(head)) return true;
+  if (/^transfer-encoding: *chunked/im.test(head)) return bytes.includes("\r\n0\r\n\r\n", end);
+  const length = /^content-length: *(\d+)/im.exec(head)?.[1];
+  return length !== undefined && bytes.length >= end + 4 + Number(length);
+}
+
+function readAnswer(bytes: Buffer): Answer {
+  const text = bytes.toString("utf8");
+  const [head = "", ...rest] = text.split("\r\n\r\n");
+  const [first = "", ...lines] = head.split("\r\n");
+  const headers = new Headers();
+  for (const line of lines) {
+    const colon = line.indexOf(":");
+    if (colon > 0) headers.append(line.slice(0, colon), line.slice(colon + 1).trim());
+  }
+  const body = rest.join("\r\n\r\n");
+  const isChunked = headers.get("transfer-encoding") === "chunked";
+  return {
+    status: Number(/^HTTP\/1\.[01] (\d{3})/.exec(first)?.[1] ?? 0),
+    headers,
+    body: isChunked ? body.replaceAll(/^[0-9a-f]+\r\n|\r\n[0-9a-f]+\r\n(\r\n)?/gi, "") : body,
+  };
+}
