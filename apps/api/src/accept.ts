@@ -1,4 +1,5 @@
 /** From a request's body to a recorded and enqueued job. */
+import type { Dialect } from "@glimpse/contracts";
 import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { ApiError } from "./api-error.ts";
@@ -20,6 +21,8 @@ export type Submission = {
   contentType: string;
   tenant: string;
   chosenId: string | null;
+  /** What the body is written in; our own if missing. */
+  dialect?: Dialect;
 };
 
 /** `isNew` is false when the same request had been accepted before. */
@@ -32,11 +35,12 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     contentType,
     tenant,
     chosenId,
+    dialect,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
-    const taken = await takeIn(bytes, contentType, choice);
+    const taken = await takeIn(bytes, contentType, choice, dialect);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
-    const { model, input, metadata, fingerprint, priority = "normal" } = taken;
+    const { model, input, metadata, fingerprint, asked, priority = "normal" } = taken;
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
@@ -47,7 +51,15 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
       weight: shares.weights[tenant] ?? 1,
       maxActive: shares.maxActive,
     };
-    const job = { tenant, ...served, input, metadata, standing, ...(chosen && { chosen }) };
+    const job = {
+      tenant,
+      ...served,
+      input,
+      metadata,
+      standing,
+      ...(asked && { asked }),
+      ...(chosen && { chosen }),
+    };
     const { id, outcome, place } = await ledger.submit(job);
     if (outcome === "conflict") {
       throw new ApiError(

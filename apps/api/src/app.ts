@@ -4,12 +4,14 @@ import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
+import { createAccept } from "./accept.ts";
 import { ApiError } from "./api-error.ts";
 import { openToOrigins } from "./cors.ts";
 import type { AuditDeps } from "./auth/audit.ts";
 import { audit } from "./auth/audit.ts";
 import type { AuthDeps } from "./auth/authenticate.ts";
 import { authenticate } from "./auth/authenticate.ts";
+import { openAiDoor } from "./doors/openai/routes.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
 import type { AdminRoutesDeps } from "./routes/admin.ts";
@@ -19,6 +21,7 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { linkRoutes } from "./routes/links.ts";
 import type { ServiceRoutesDeps } from "./routes/service.ts";
 import { serviceRoutes } from "./routes/service.ts";
+import { createSse } from "./sse.ts";
 
 export type AppDeps = JobRoutesDeps &
   ServiceRoutesDeps &
@@ -32,6 +35,8 @@ export type AppDeps = JobRoutesDeps &
 const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
 
 export function createApp(deps: AppDeps): Hono<AppEnv> {
+  const accept = createAccept(deps);
+  const sseStream = createSse({ closing: deps.closing, stallMs: deps.streamStallMs });
   const app = new Hono<AppEnv>();
 
   app.use(requestId());
@@ -62,6 +67,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.route("/", jobRoutes(deps));
   app.route("/", linkRoutes(deps));
   app.route("/", adminRoutes(deps));
+  app.route("/", openAiDoor({ ...deps, accept, sseStream }));
   app.route("/", serviceRoutes(deps));
 
   for (const { path } of [...app.routes].filter(({ method }) => method !== "ALL")) {

@@ -24,15 +24,15 @@ export function createIntakePool(
     atomics: "disabled",
   });
   return {
-    async takeIn(bytes, contentType, choice) {
+    async takeIn(bytes, contentType, choice, dialect) {
       if (
         bytes.length <= smallBytes &&
         !Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("://")
       ) {
-        return inPlace(bytes, contentType, choice);
+        return inPlace(bytes, contentType, choice, dialect);
       }
       const reply = await pool.run(
-        { bytes, contentType, choice },
+        { bytes, contentType, choice, ...(dialect && { dialect }) },
         { transferList: [bytes.buffer] },
       );
       if (!reply.ok) throw new ApiError(reply.code, reply.message, reply.param);

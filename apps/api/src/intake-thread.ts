@@ -1,6 +1,6 @@
 /** The thread that takes in big bodies. Errors lose their class between threads, so refusals go back as values. */
 import { workerData } from "node:worker_threads";
-import type { ErrorCode } from "@glimpse/contracts";
+import type { Dialect, ErrorCode } from "@glimpse/contracts";
 import { connectRedis, createKeys, createLedger, openBlobs, untilReady } from "@glimpse/ledger";
 import type { Config } from "./config.ts";
 import { refusalOf } from "./errors.ts";
@@ -12,6 +12,7 @@ export type IntakeTask = {
   bytes: Uint8Array<ArrayBuffer>;
   contentType: string;
   choice: Choice | null;
+  dialect?: Dialect;
 };
 export type IntakeReply =
   | { ok: true; taken: TakenIn | "known" }
@@ -40,9 +41,10 @@ export default async function takeInTask({
   bytes,
   contentType,
   choice,
+  dialect,
 }: IntakeTask): Promise<IntakeReply> {
   try {
-    return { ok: true, taken: await takeIn(bytes, contentType, choice) };
+    return { ok: true, taken: await takeIn(bytes, contentType, choice, dialect) };
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal === null) throw error;

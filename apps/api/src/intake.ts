@@ -2,7 +2,7 @@
  * From a body's bytes to a submission whose pictures are kept: parsed, checked, fetched and stored.
  * All that handles megabytes is behind this interface, so that it can be done in a thread.
  */
-import type { InputPart, JobInput } from "@glimpse/contracts";
+import type { Dialect, InputPart, JobInput } from "@glimpse/contracts";
 import type { Blobs, Ledger } from "@glimpse/ledger";
 import { fingerprint } from "@glimpse/ledger";
 import type { Limits } from "./config.ts";
@@ -27,6 +27,7 @@ export type Intake = (
   bytes: Uint8Array<ArrayBuffer>,
   contentType: string,
   choice: Choice | null,
+  dialect?: Dialect,
 ) => Promise<TakenIn | "known">;
 
 export function createIntake(deps: {
@@ -37,8 +38,8 @@ export function createIntake(deps: {
 }): Intake {
   const { limits, blobs, ledger, fetchImage } = deps;
 
-  return async function takeIn(bytes, contentType, choice) {
-    const body = await parseBody(bytes, contentType, limits);
+  return async function takeIn(bytes, contentType, choice, dialect) {
+    const body = await parseBody(bytes, contentType, limits, dialect);
     const print = choice && fingerprintOf(body);
     if (choice && print && (await ledger.isSubmitted({ ...choice, fingerprint: print })))
       return "known";

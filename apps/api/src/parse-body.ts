@@ -2,10 +2,11 @@
  * From a body's bytes to a checked submission: all that takes long for many megabytes and needs nothing but the bytes.
  * Knows neither Redis nor the server, so that it runs in a thread as well as in place.
  */
-import type { Metadata, Options, Priority, Submission } from "@glimpse/contracts";
+import type { Asked, Dialect, Metadata, Options, Priority, Submission } from "@glimpse/contracts";
 import { submission } from "@glimpse/contracts";
 import { ApiError } from "./api-error.ts";
 import type { Limits } from "./config.ts";
+import { dialects } from "./doors/dialects.ts";
 import { parseJson } from "./json.ts";
 import type { Picture } from "./picture.ts";
 import { checkPicture, readBase64, readImageUrl } from "./picture.ts";
@@ -24,6 +25,7 @@ export type ParsedBody = {
   metadata: Metadata;
   priority?: Priority;
   deadlineMs?: number;
+  asked?: Asked;
 };
 
 /** Throws ApiErrors only. */
@@ -31,18 +33,20 @@ export async function parseBody(
   bytes: Uint8Array<ArrayBuffer>,
   contentType: string,
   limits: Limits,
+  dialect: Dialect = "native",
 ): Promise<ParsedBody> {
   const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
   if (mediaType === "application/json") {
-    const body = validate(submission, parseJson(bytes));
+    const { said, asked } = dialects[dialect](parseJson(bytes));
+    const body = validate(submission, said);
     const images = (body.images ?? []).map((image, i) => () => {
       const param = `images.${i}`;
       if (typeof image === "string") return readImageUrl(image, limits, param);
       return readBase64(image.data, image.media_type, limits, param);
     });
-    return assemble(body, images, limits);
+    return { ...(await assemble(body, images, limits)), ...(asked && { asked }) };
   }
-  if (mediaType === "multipart/form-data") {
+  if (mediaType === "multipart/form-data" && dialect === "native") {
     const { fields, files } = await readForm(bytes, contentType);
     const body = validate(submission, fields);
     const images = files.map((file, i) => async () => {
@@ -50,7 +54,8 @@ export async function parseBody(
     });
     return assemble(body, images, limits);
   }
-  throw new ApiError("unsupported_media_type", "Send application/json or multipart/form-data.");
+  const form = dialect === "native" ? " or multipart/form-data" : "";
+  throw new ApiError("unsupported_media_type", `Send application/json${form}.`);
 }
 
 /** Reads the pictures one after the other, and puts each into its place among the messages. */

@@ -9,6 +9,9 @@ export const sseHeaders = {
   "X-Accel-Buffering": "no",
 };
 
+/** A comment: keeps the connection from being taken for dead. */
+export const idleFrame = ": idle\n\n";
+
 const chunkChars = 16 * 1024;
 
 export type SseOptions = {
@@ -18,9 +21,25 @@ export type SseOptions = {
   stallMs: number;
 };
 
+/** How a stream speaks; empty text is not sent. */
+export type SseForm = {
+  opening: () => string;
+  frame: (event: Followed) => string;
+  /** The last words: because this process stops, because the events broke off, or because there are no more. */
+  ending: (why: "closing" | "error" | "over") => string;
+};
+
+const native: SseForm = {
+  opening: () => comeBack(1_000, 3_000),
+  frame,
+  ending: (why) => (why === "closing" ? `: this server stops\n${comeBack(100, 2_000)}` : ""),
+};
+
 export type SseEvents = {
   /** Told that the reader was slower than that: the connection is to be cut. Its client comes back for the rest. */
   onStall: () => void;
+  /** Told that the reader has gone. */
+  onGone?: () => void;
   /** Told why the events broke off; the stream ends, and its client comes back for the rest. */
   onError: (error: unknown) => void;
 };
@@ -36,7 +55,8 @@ export function createSse({ closing, stallMs }: SseOptions) {
 
   return function sseStream(
     follow: (until: AbortSignal) => AsyncGenerator<Followed[]>,
-    { onStall, onError }: SseEvents,
+    { onStall, onGone, onError }: SseEvents,
+    form: SseForm = native,
   ): ReadableStream<Uint8Array> {
     const until = new AbortController();
     let stall: NodeJS.Timeout | undefined;
@@ -45,11 +65,12 @@ export function createSse({ closing, stallMs }: SseOptions) {
       open.add(until);
       if (closing.aborted) until.abort("closing");
       try {
-        yield comeBack(1_000, 3_000);
-        for await (const events of follow(until.signal)) yield* chunks(events);
-        if (closing.aborted) yield `: this server stops\n${comeBack(100, 2_000)}`;
+        yield* spoken(form.opening());
+        for await (const events of follow(until.signal)) yield* chunks(events, form.frame);
+        yield* spoken(form.ending(closing.aborted ? "closing" : "over"));
       } catch (error) {
         onError(error);
+        yield* spoken(form.ending("error"));
       } finally {
         open.delete(until);
       }
@@ -68,6 +89,7 @@ export function createSse({ closing, stallMs }: SseOptions) {
         async cancel() {
           clearTimeout(stall);
           until.abort("gone");
+          onGone?.();
           await source.return(undefined);
         },
       },
@@ -83,19 +105,24 @@ function comeBack(minMs: number, maxMs: number): string {
 }
 
 /** Few writes for many events, but none so big that a slow reader would take long over it. */
-function* chunks(events: Followed[]): Generator<string> {
+function* chunks(events: Followed[], frameOf: SseForm["frame"]): Generator<string> {
   let chunk = "";
   for (const event of events) {
-    chunk += frame(event);
+    chunk += frameOf(event);
     if (chunk.length < chunkChars) continue;
     yield chunk;
     chunk = "";
   }
-  if (chunk !== "") yield chunk;
+  yield* spoken(chunk);
+}
+
+/** An empty chunk is none. */
+function* spoken(text: string): Generator<string> {
+  if (text !== "") yield text;
 }
 
 function frame(event: Followed): string {
-  if (isIdle(event)) return ": idle\n\n";
+  if (isIdle(event)) return idleFrame;
   const id = isGap(event) ? event.to : event.id;
   return `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 }

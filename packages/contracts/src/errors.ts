@@ -34,6 +34,11 @@ export const errorCodes = {
     retryable: false,
     title: "The request has a field that does not exist",
   },
+  unsupported_parameter: {
+    status: 422,
+    retryable: false,
+    title: "The model cannot do what the request asks for",
+  },
   invalid_prompt: { status: 422, retryable: false, title: "The prompt is empty or cannot be used" },
   context_too_long: {
     status: 422,
@@ -42,6 +47,7 @@ export const errorCodes = {
   },
   job_not_found: { status: 404, retryable: false, title: "There is no such job" },
   job_deleted: { status: 410, retryable: false, title: "The job has been deleted" },
+  job_canceled: { status: 409, retryable: false, title: "The job was canceled" },
   job_not_ended: { status: 409, retryable: false, title: "The job has not ended" },
   invalid_idempotency_key: {
     status: 400,
@@ -59,6 +65,25 @@ export const errorCodes = {
     retryable: true,
     title: "There are too many jobs that have not ended",
   },
+  // Webhooks
+  invalid_webhook_url: { status: 422, retryable: false, title: "The webhook's URL cannot be used" },
+  webhook_endpoint_not_found: {
+    status: 404,
+    retryable: false,
+    title: "There is no such webhook endpoint",
+  },
+  webhook_endpoint_disabled: {
+    status: 409,
+    retryable: false,
+    title: "The webhook endpoint is disabled",
+  },
+  too_many_webhook_endpoints: {
+    status: 409,
+    retryable: false,
+    title: "There are too many webhook endpoints",
+  },
+  delivery_not_found: { status: 404, retryable: false, title: "There is no such delivery" },
+  delivery_pending: { status: 409, retryable: false, title: "The delivery is still being tried" },
   // Pictures
   invalid_image: { status: 422, retryable: false, title: "The picture cannot be decoded" },
   unsupported_image_media_type: {
@@ -94,6 +119,11 @@ export const errorCodes = {
   deadline_exceeded: { status: 504, retryable: true, title: "The answer came too late" },
   engine_failure: { status: 500, retryable: true, title: "The engine failed" },
   worker_crashed: { status: 500, retryable: false, title: "The job crashed its workers" },
+  stream_broken: {
+    status: 500,
+    retryable: true,
+    title: "The answer cannot be told to its end in this stream",
+  },
   internal_error: { status: 500, retryable: true, title: "Something went wrong on our side" },
   storage_full: {
     status: 503,

@@ -92,7 +92,7 @@ const queuePlace = z.object({
 });
 export type QueuePlace = z.infer<typeof queuePlace>;
 
-const timestamp = z.iso.datetime({ offset: false });
+export const timestamp = z.iso.datetime({ offset: false });
 
 export const job = z
   .object({

@@ -1,6 +1,6 @@
 /** What the gateway leaves for the worker: the queue's payload and the job's input. Loose, so that a newer release's fields survive. */
 import { z } from "zod";
-import { jobId, terminalState, versionName } from "./jobs.ts";
+import { jobId, versionName } from "./jobs.ts";
 import { options } from "./submission.ts";
 
 /** What there is to be done with a job; a worker leaves kinds that it does not know to workers of a later release. */
@@ -51,10 +51,3 @@ export const workerBeat = z.looseObject({
   event_loop_delay_ms: loopDelay,
 });
 export type WorkerBeat = z.infer<typeof workerBeat>;
-
-/** An ended job of which somebody else is to be told; `event` is the number of its terminal event in its log. */
-export const outboxEntry = z.looseObject({
-  job: jobId,
-  event: z.coerce.number().int().nonnegative(),
-  state: terminalState,
-});

@@ -128,12 +128,20 @@ test("a tenant may have so many jobs that have not ended, and one more when one 
 
 test("a job that has a webhook gets an entry in the outbox when it ends, others do not", async () => {
   const job = { ...newJob, tenant: "a" };
-  const told = await open.ledger.submit({ ...job, webhook: "https://example.test/hook" });
+  const webhook = {
+    url: "https://example.test/hook",
+    events: ["job.canceled"],
+    payload: "thin" as const,
+  };
+  const told = await open.ledger.submit({ ...job, webhook });
   const untold = await open.ledger.submit(job);
   await open.ledger.cancel(told.id, "a");
   await open.ledger.cancel(untold.id, "a");
   const entries = await open.redis.xrange(open.keys.outbox("0"), "-", "+");
   expect(entries.map(([, fields]) => fields)).toEqual([
-    ["job", told.id, "event", "1", "state", "canceled"],
+    [
+      ...["job", told.id, "event", "1", "state", "canceled", "tenant", "a"],
+      ...["webhook", JSON.stringify(webhook)],
+    ],
   ]);
 });

@@ -4,6 +4,17 @@ export { createAuditLog } from "./audit.ts";
 export type { AuditLog } from "./audit.ts";
 export { BlobError } from "./blobs.ts";
 export type { Blobs } from "./blobs.ts";
+export { createDeliveries, deliveryIdOf, newDeliveryId } from "./deliveries.ts";
+export type {
+  Deliveries,
+  DeliveryIndex,
+  DeliveryPosition,
+  NewDelivery,
+  OpenDelivery,
+  Verdict,
+} from "./deliveries.ts";
+export { createEndpoints, signing } from "./endpoints.ts";
+export type { Endpoints } from "./endpoints.ts";
 export { fingerprint } from "./fingerprint.ts";
 export { createKeys } from "./keys.ts";
 export type { Keys } from "./keys.ts";
@@ -14,6 +25,8 @@ export type { NewJob, Submitted } from "./submit.ts";
 export type { JobFilter, JobPage, ListPosition } from "./list.ts";
 export { openBlobs } from "./open-blobs.ts";
 export { parseEvent } from "./log.ts";
+export { createAnnounce, createOutbox } from "./outbox.ts";
+export type { Notice, Outbox, Taken } from "./outbox.ts";
 export { createQueues } from "./queue.ts";
 export type { Queues } from "./queue.ts";
 export { connectRedis, isRedisUnavailable, untilReady } from "./redis.ts";

@@ -66,8 +66,25 @@ export function createKeys(prefix: string) {
     active: ofShard("active"),
     /** First part of the keys that tell whose turn it is, which go on with a version and a tenant. */
     fair: ofShard("fair"),
-    /** Stream: ended jobs of which somebody else is to be told. */
+    /** Stream: what somebody else is to be told of. */
     outbox: ofShard("outbox"),
+    /** Stream: the same for pieces of answers, of which the oldest are dropped. */
+    outboxPieces: ofShard("outbox-pieces"),
+    /** Hash: for each tenant that has webhook endpoints, the events they want to hear of. */
+    outboxWants: ofShard("outbox-wants"),
+    /** Hash: a tenant's webhook endpoints as JSON, by id. Of no shard. */
+    endpoints: (tenant: string) => `${prefix}:webhook-endpoints:${tenant}`,
+    /** Hash: the secrets that sign where a job's webhook has none of its own. Of no shard. */
+    webhookSecrets: (tenant: string) => `${prefix}:webhook-secrets:${tenant}`,
+    /** Hash: a delivery. */
+    delivery: (id: string) => of(shardOf(id), `delivery:${id}`),
+    /** List: a delivery's tries as JSON. */
+    tries: (id: string) => of(shardOf(id), `tries:${id}`),
+    /** Sorted set by time: deliveries of a job, an endpoint or a tenant, or a tenant's dead ones. */
+    deliveriesOf: (shard: string, kind: "job" | "endpoint" | "tenant" | "dead", name: string) =>
+      of(shard, `deliveries:${kind}:${name}`),
+    /** Sorted set by the next try's time: deliveries that are neither delivered nor dead. */
+    openDeliveries: ofShard("deliveries-open"),
     /** Hash: live workers. */
     workers: ofShard("workers"),
     /** Hash: a picture that is kept, by the SHA-256 of its bytes. */

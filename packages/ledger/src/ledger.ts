@@ -3,6 +3,7 @@
  * Knows Redis and the contracts; knows neither BullMQ nor HTTP nor the engine.
  */
 import type {
+  Asked,
   Job,
   JobError,
   JobInput,
@@ -12,7 +13,7 @@ import type {
   Usage,
   WorkerBeat,
 } from "@glimpse/contracts";
-import { jobInput, jobState, workerBeat } from "@glimpse/contracts";
+import { asked, jobInput, jobState, workerBeat } from "@glimpse/contracts";
 import type { Redis } from "ioredis";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
@@ -84,6 +85,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
   const { shard, retentionS } = options;
   const run = loadScripts(redis);
   const recordAndLog = (id: string) => [keys.job(id), keys.log(id)];
+  const appended = (id: string) => [...recordAndLog(id), keys.outboxPieces(shardOf(id))];
   const ofJob = (id: string) => keysOfEnd(keys, id);
   const indexed = (id: string, tenant: string) => [
     ...ofJob(id),
@@ -118,6 +120,25 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     async read(id: string, tenant: string): Promise<Job | null> {
       const [owner, ...values] = await redis.hmget(keys.job(id), "tenant", ...recordFields);
       return owner === tenant ? parseRecord(id, values) : null;
+    },
+
+    /** The tenant's job with what was asked of the door it came through, null if through none; or null when it has none of this id. */
+    async readAsked(id: string, tenant: string): Promise<{ job: Job; asked: Asked | null } | null> {
+      const fields = ["tenant", "asked", ...recordFields];
+      const [owner, json, ...values] = await redis.hmget(keys.job(id), ...fields);
+      const job = owner === tenant ? parseRecord(id, values) : null;
+      return job && { job, asked: json == null ? null : asked.parse(JSON.parse(json)) };
+    },
+
+    /** The question of the tenant's job, or null when it has none of this id. */
+    async readInput(id: string, tenant: string): Promise<JobInput | null> {
+      const [owner, json = null] = await redis.hmget(keys.job(id), "tenant", "input");
+      return owner === tenant ? readInput(json) : null;
+    },
+
+    /** How many connections listen to the job's events just now. */
+    async listeners(id: string): Promise<number> {
+      return Number((await redis.pubsub("NUMSUB", keys.channel(id)))[1] ?? 0);
     },
 
     /** Up to `limit` of the log's events with numbers above `after` (-1: from the first), oldest first. */
@@ -163,7 +184,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
         const missing = [...earlier, ...pieces.slice(Math.max(0, from - nextEvent))];
         const texts = missing.flatMap(({ type, text }) => [type, JSON.stringify(text)]);
         const args = [keys.channel(id), attempt.attempt, from, ...texts];
-        from = z.int().parse(await run("append", recordAndLog(id), args));
+        from = z.int().parse(await run("append", appended(id), args));
         if (from < first) return false;
       } while (from < end);
       written.push(...pieces);

@@ -5,7 +5,7 @@ import type { Redis } from "ioredis";
 const keyCounts = {
   submit: 9,
   start: 8,
-  append: 2,
+  append: 3,
   release: 2,
   suspect: 1,
   finish: 8,
@@ -20,6 +20,10 @@ const keyCounts = {
   claim_blob: 3,
   keep_blob: 1,
   sweep_blobs: 3,
+  open_delivery: 6,
+  note_try: 4,
+  replay: 4,
+  swap: 1,
 } as const;
 
 type ScriptName = keyof typeof keyCounts;

@@ -1,5 +1,5 @@
 /** The step that accepts a job. Knows what the ledger knows. */
-import type { JobInput, Metadata, Priority } from "@glimpse/contracts";
+import type { Asked, JobInput, KeptWebhook, Metadata, Priority } from "@glimpse/contracts";
 import { z } from "zod";
 import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import { type Keys, keysOfEnd, newJobId, shardOf } from "./keys.ts";
@@ -15,8 +15,10 @@ export type NewJob = {
   /** An id that the client has chosen, in person or by an idempotency key, and the fingerprint of what it sent. */
   chosen?: { id: string; fingerprint: string };
   standing?: Standing;
-  /** Where somebody wants to be told of the job's end, which then gets an entry in the outbox. */
-  webhook?: string;
+  /** What the door that it comes through needs in order to answer. */
+  asked?: Asked;
+  /** Where somebody wants to be told of the job's events, which then get entries in the outbox. */
+  webhook?: KeptWebhook;
 };
 
 /** How a job stands among others. */
@@ -48,7 +50,7 @@ export function createSubmit(
   { shard, retentionS, resultCacheS = 0 }: LedgerOptions,
 ) {
   return async function submit(job: NewJob): Promise<Submitted> {
-    const { tenant, model, version, input, metadata, chosen, standing = {}, webhook } = job;
+    const { tenant, model, version, input, metadata, chosen, standing = {}, asked, webhook } = job;
     const { priority = "normal", deadlineMs = 0, weight = 1 } = standing;
     const id = chosen?.id ?? newJobId(shard);
     const fields = {
@@ -58,7 +60,11 @@ export function createSubmit(
       metadata: JSON.stringify(metadata),
       priority,
       cost: Math.max(1, Math.round(unitCost / weight)),
-      ...(webhook !== undefined && { webhook }),
+      ...(asked !== undefined && { asked: JSON.stringify(asked) }),
+      ...(webhook !== undefined && {
+        webhook: JSON.stringify(webhook),
+        tells: webhook.events.join(" "),
+      }),
     };
     const holders = picturesOf(input).map((digest) => keys.blobHolders(shardOf(id), digest));
     const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];

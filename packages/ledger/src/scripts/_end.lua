@@ -31,25 +31,38 @@ local function since(from, to)
   return string.format("%.0f", to - tonumber(from))
 end
 
+-- Whether somebody wants to hear of such an event: the job's own webhook (`tells`), or an endpoint of its tenant.
+local function is_wanted(job, kind, tenant, tells)
+  local wants = (tells or "") .. " " .. (redis.call("HGET", job.outbox .. "-wants", tenant) or "")
+  return string.find(wants, "job." .. kind, 1, true) ~= nil
+end
+
+-- Leaves word in the outbox that the job has got so far.
+local function tell(job, kind, event, tenant, webhook)
+  redis.call("XADD", job.outbox, "*", "job", job.id, "event", event, "state", kind, "tenant", tenant,
+    unpack(webhook and { "webhook", webhook } or {}))
+end
+
 -- Writes the terminal state, its result and its event. output, usage and error are JSON text.
 local function end_job(job, state, output, usage, error)
   local at = now_ms()
   local record = redis.call("HMGET", job.key, "created_at", "started_at", "first_token_at", "attempt",
-    "tenant", "version", "webhook", "events")
+    "tenant", "version", "webhook", "tells")
   local created = tonumber(record[1])
   local timings = '{"queue_ms":' .. (record[2] and since(created, record[2]) or "null")
     .. ',"first_token_ms":' .. (record[3] and since(created, record[3]) or "null")
     .. ',"total_ms":' .. since(created, at) .. "}"
   redis.call("HSET", job.key, "state", state, "finished_at", at,
     "output", output, "usage", usage, "error", error, "timings", timings)
-  emit(job.key, job.log, job.channel, at, state, ',"attempt":' .. record[4] .. ',"output":' .. output
+  local event = emit(job.key, job.log, job.channel, at, state, ',"attempt":' .. record[4] .. ',"output":' .. output
     .. ',"usage":' .. usage .. ',"timings":' .. timings .. ',"error":' .. error)
   keep(job)
   redis.call("ZREM", job.pending, job.id)
   redis.call("ZREM", job.deadlines, job.id)
   redis.call("ZREM", job.active, active_name(record[5], job.id))
   if state == "succeeded" and record[2] then note_run(job, record[6], at - tonumber(record[2])) end
-  if record[7] then redis.call("XADD", job.outbox, "*", "job", job.id, "event", record[8], "state", state) end
+  local tenant = record[5] or "default"
+  if is_wanted(job, state, tenant, record[8]) then tell(job, state, event, tenant, record[7]) end
 end
 
 -- Whether an identical job would fail likewise.

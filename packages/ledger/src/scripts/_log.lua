@@ -6,12 +6,13 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Appends one event and publishes it as the same JSON. `fields` is JSON text: '' or ',"name":value...'.
+-- Appends one event, publishes it as the same JSON and returns its number. `fields` is JSON text: '' or ',"name":value...'.
 local function emit(job, log, channel, at, kind, fields)
   local number = redis.call("HINCRBY", job, "events", 1) - 1
   local event = string.format('{"id":%d,"type":"%s","at_ms":%.0f', number, kind, at) .. fields .. "}"
   redis.call("XADD", log, "MAXLEN", "~", 20000, number .. "-1", "event", event)
   redis.call("PUBLISH", channel, event)
+  return number
 end
 
 -- Puts a running job back among the queued ones; its attempt is over.

@@ -37,5 +37,14 @@ redis.call("HDEL", KEYS[1], "first_token_at", "leader")
 redis.call("ZREM", KEYS[3], ARGV[1])
 local fields = ',"attempt":' .. attempt
 if attempt > 1 then emit(KEYS[1], KEYS[2], ARGV[2], at, "reset", fields) end
-emit(KEYS[1], KEYS[2], ARGV[2], at, "running", fields)
+local event = emit(KEYS[1], KEYS[2], ARGV[2], at, "running", fields)
+local record = redis.call("HMGET", KEYS[1], "tenant", "webhook", "tells")
+local tenant = record[1] or "default"
+if is_wanted(job, "running", tenant, record[3]) then tell(job, "running", event, tenant, record[2]) end
+-- Has `append` leave word of pieces: what follows `told` has not been told, and nothing was before `told_at`.
+if is_wanted(job, "delta", tenant, record[3]) then
+  redis.call("HSET", KEYS[1], "told", event, "told_at", 0)
+else
+  redis.call("HDEL", KEYS[1], "told_at")
+end
 return begun(at)

@@ -1,0 +1,79 @@
+/** `/v1/chat/completions`: a job in the words of OpenAI's chat. */
+import type { Job, Output, Usage } from "@glimpse/contracts";
+import { Hono } from "hono";
+import type { AppEnv } from "../../errors.ts";
+import type { DoorJob, Project, Teller } from "../project.ts";
+import { formOf, nameOf, refusalOfEnd } from "../project.ts";
+import { errorOf } from "./errors.ts";
+
+export function chatRoutes(project: Project) {
+  const app = new Hono<AppEnv>();
+  app.post("/v1/chat/completions", async (c) => {
+    const submitted = await project.submit(c, "openai.chat");
+    if (submitted.asked?.stream) return project.stream(c, submitted, formOf(chatTeller(submitted)));
+    return c.json(completionOf(await project.awaitSuccess(c, submitted.job)));
+  });
+  return app;
+}
+
+/** The answer in one piece, of a job that has succeeded. */
+export function completionOf(job: Job) {
+  const { output, usage } = job;
+  const message = {
+    role: "assistant",
+    content: output?.text ?? "",
+    refusal: null,
+    annotations: [],
+    ...thoughts(output),
+  };
+  const choice = { index: 0, message, logprobs: null, finish_reason: output?.finish_reason };
+  return { ...headOf(job, "chat.completion"), choices: [choice], usage: usageOf(usage) };
+}
+
+/** The answer as it comes. */
+function chatTeller({ job, asked }: DoorJob): Teller {
+  const includeUsage = asked?.includeUsage ?? false;
+  const head = headOf(job, "chat.completion.chunk");
+  const chunk = (choices: object[], usage: object | null = null) =>
+    `data: ${JSON.stringify({ ...head, choices, ...(includeUsage && { usage }) })}\n\n`;
+  const say = (delta: object, finish_reason: string | null = null) =>
+    chunk([{ index: 0, delta, logprobs: null, finish_reason }]);
+  const refuse: Teller["refuse"] = (error) =>
+    `data: ${JSON.stringify({ error: errorOf(error) })}\n\n`;
+  return {
+    begin: () => say({ role: "assistant", content: "" }),
+    running: () => "",
+    piece: (type, text) => say(type === "delta" ? { content: text } : { reasoning_content: text }),
+    end(event) {
+      if (event.type !== "succeeded")
+        return refuse(refusalOfEnd({ state: event.type, error: event.error }));
+      const last = say({}, event.output?.finish_reason);
+      return `${last}${includeUsage ? chunk([], usageOf(event.usage)) : ""}data: [DONE]\n\n`;
+    },
+    refuse,
+  };
+}
+
+function headOf({ id, created_at, model, version }: Job, object: string) {
+  return {
+    id: nameOf("chatcmpl-", id),
+    object,
+    created: Math.floor(Date.parse(created_at) / 1_000),
+    model,
+    system_fingerprint: version,
+  };
+}
+
+function thoughts(output: Output | null) {
+  return output?.reasoning == null ? {} : { reasoning_content: output.reasoning };
+}
+
+function usageOf(usage: Usage | null) {
+  const { prompt_tokens = 0, completion_tokens = 0, image_tokens = 0 } = usage ?? {};
+  return {
+    prompt_tokens,
+    completion_tokens,
+    total_tokens: prompt_tokens + completion_tokens,
+    prompt_tokens_details: { cached_tokens: 0, image_tokens },
+  };
+}

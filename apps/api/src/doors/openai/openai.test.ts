@@ -1,0 +1,369 @@
+// The door through its front, with the ledger in the worker's place; the official clients are in test/doors.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Attempt } from "@glimpse/ledger";
+import { defaultTenant, isTerminal } from "@glimpse/contracts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { dataUrl, openTestApp, png } from "../../testing.ts";
+
+let open: Awaited<ReturnType<typeof openTestApp>>;
+beforeAll(async () => {
+  open = await openTestApp();
+});
+afterAll(() => open.close());
+
+const chatPath = "/v1/chat/completions";
+const messages = [{ role: "user", content: "What?" }];
+const usage = { prompt_tokens: 3, image_tokens: 1, completion_tokens: 2 };
+
+function post(path: string, body: unknown, headers = {}, signal?: AbortSignal) {
+  return Promise.resolve(
+    open.app.request(path, {
+      method: "POST",
+      body: JSON.stringify(body),
+      headers: { "Content-Type": "application/json", ...headers },
+      ...(signal && { signal }),
+    }),
+  );
+}
+
+const problem = z.looseObject({
+  status: z.number(),
+  code: z.string(),
+  param: z.string().nullable(),
+  error: z.object({ message: z.string(), type: z.string(), code: z.string() }).loose(),
+});
+const named = z.looseObject({ id: z.string() });
+
+/** The tenant's latest job, once there is another than `before`. */
+async function latest(before: string | null = null): Promise<string> {
+  for (;;) {
+    const { jobs } = await open.ledger.list({ tenant: defaultTenant }, 1, null);
+    const id = jobs[0]?.id;
+    if (id !== undefined && id !== before && !isTerminal(jobs[0]?.state ?? "")) return id;
+    await sleep(5);
+  }
+}
+
+async function begin(id: string): Promise<Attempt> {
+  const attempt = await open.ledger.start(id);
+  if (attempt === null || !("attempt" in attempt)) throw new Error("not started");
+  return attempt;
+}
+
+async function answer(id: string, text: string, reasoning: string | null = null, cut = false) {
+  const attempt = await begin(id);
+  if (reasoning !== null)
+    await open.ledger.append(attempt, [{ type: "reasoning", text: reasoning }]);
+  for (const word of text.match(/\S+\s*/g) ?? [])
+    await open.ledger.append(attempt, [{ type: "delta", text: word }]);
+  const finish_reason = cut ? "length" : "stop";
+  await open.ledger.finish(attempt, {
+    state: "succeeded",
+    output: { text, reasoning, finish_reason },
+    usage,
+  });
+}
+
+/** The data of a stream's frames; `[DONE]` as it is. */
+function dataOf(text: string) {
+  const data = [...text.matchAll(/^data: (.*)$/gm)].map(([, json = ""]) => json);
+  return data.map((json) => (json === "[DONE]" ? json : z.looseObject({}).parse(JSON.parse(json))));
+}
+
+describe("chat completions", () => {
+  test("answer like OpenAI's, with thoughts and usage", async () => {
+    const asked = post(chatPath, {
+      model: "nano",
+      messages: [
+        { role: "developer", content: "Be brief." },
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "What?" },
+            { type: "image_url", image_url: { url: dataUrl(png(8, 8)), detail: "low" } },
+          ],
+        },
+      ],
+      max_completion_tokens: 7,
+      temperature: 0,
+      stop: ["x"],
+      user: "u",
+      n: 1,
+      service_tier: "flex",
+      reasoning_effort: "low",
+    });
+    const id = await latest();
+    const input = await open.ledger.readInput(id, defaultTenant);
+    expect(input?.messages[0]).toEqual({ role: "system", content: "Be brief." });
+    expect(input?.messages[1]?.content[1]).toMatchObject({ type: "image" });
+    expect(input?.options).toEqual({ max_tokens: 7, temperature: 0, stop: ["x"], thinking: true });
+    expect(await open.ledger.read(id, defaultTenant)).toMatchObject({ priority: "low" });
+    await answer(id, "A circle.", "Round.");
+    const response = await asked;
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({
+      id: id.replace("job_", "chatcmpl-"),
+      object: "chat.completion",
+      model: "nano",
+      choices: [
+        {
+          index: 0,
+          message: { role: "assistant", content: "A circle.", reasoning_content: "Round." },
+          finish_reason: "stop",
+        },
+      ],
+      usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
+    });
+  });
+
+  test("stream, with usage when asked for, to [DONE]", async () => {
+    const response = await post(chatPath, {
+      messages,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    expect(response.headers.get("content-type")).toBe("text/event-stream");
+    expect(response.headers.get("x-accel-buffering")).toBe("no");
+    const id = await latest();
+    void answer(id, "A circle.", "Round.", true);
+    const text = await response.text();
+    // Clients of other languages trip over ids and retries without data.
+    expect(text).not.toMatch(/^(id|retry|event):/m);
+    const chunks = dataOf(text);
+    expect(chunks.at(-1)).toBe("[DONE]");
+    const deltas = chunks.flatMap((chunk) =>
+      typeof chunk === "string" ? [] : ((chunk["choices"] as { delta: object }[])[0]?.delta ?? []),
+    );
+    expect(deltas).toEqual([
+      { role: "assistant", content: "" },
+      { reasoning_content: "Round." },
+      { content: "A " },
+      { content: "circle." },
+      {},
+    ]);
+    expect(chunks.at(-3)).toMatchObject({ choices: [{ finish_reason: "length" }], usage: null });
+    expect(chunks.at(-2)).toMatchObject({ choices: [], usage: { total_tokens: 5 } });
+  });
+
+  test("a stream whose job fails says so", async () => {
+    const response = await post(chatPath, { messages, stream: true });
+    const attempt = await begin(await latest());
+    await open.ledger.append(attempt, [{ type: "delta", text: "A " }]);
+    const error = { code: "engine_failure", message: "Broken.", retryable: true };
+    await open.ledger.finish(attempt, { state: "failed", error });
+    const chunks = dataOf(await response.text());
+    expect(chunks.at(-1)).toMatchObject({
+      error: { message: "Broken.", type: "server_error", code: "engine_failure" },
+    });
+  });
+
+  test("a new attempt goes on where the one before was, or breaks the stream off", async () => {
+    for (const [again, ends] of [
+      ["A circle.", "[DONE]"],
+      ["A square.", "stream_broken"],
+      ["A", "stream_broken"],
+    ] as const) {
+      const response = await post(chatPath, { messages, stream: true });
+      const id = await latest();
+      const first = await begin(id);
+      await open.ledger.append(first, [{ type: "delta", text: "A cir" }]);
+      await open.ledger.release(first);
+      await answer(id, again);
+      const text = await response.text();
+      const said = dataOf(text).map((chunk) =>
+        typeof chunk === "string"
+          ? ""
+          : (z
+              .object({
+                choices: z.tuple([z.object({ delta: z.object({ content: z.string() }) })]),
+              })
+              .safeParse(chunk).data?.choices[0].delta.content ?? ""),
+      );
+      expect(said.join("")).toBe(ends === "[DONE]" ? "A circle." : "A cir");
+      expect(text).toContain(ends);
+    }
+  });
+
+  test("a failed job is a refusal with its own status", async () => {
+    const asked = post(chatPath, { messages });
+    const id = await latest();
+    await open.ledger.cancel(id, defaultTenant);
+    const response = await asked;
+    expect(response.headers.get("x-should-retry")).toBe("false");
+    expect(problem.parse(await response.json())).toMatchObject({
+      status: 409,
+      code: "job_canceled",
+    });
+  });
+
+  test("the same key and body make one job, however often and at once", async () => {
+    const key = { "Idempotency-Key": "six" };
+    const all = Array.from({ length: 6 }, () => post(chatPath, { messages }, key));
+    await answer(await latest(), "Once.");
+    const ids = await Promise.all(all.map(async (one) => named.parse(await (await one).json()).id));
+    expect(new Set(ids).size).toBe(1);
+    const other = await post(chatPath, { messages, seed: 1 }, key);
+    expect(problem.parse(await other.json()).code).toBe("idempotency_conflict");
+  });
+
+  test("who goes takes a foreground job along", async () => {
+    const leaving = new AbortController();
+    const response = await post(chatPath, { messages, stream: true });
+    const streamed = await latest();
+    await response.body?.cancel();
+    await expect.poll(async () => stateOf(streamed)).toBe("canceled");
+    const asked = post(chatPath, { messages }, {}, leaving.signal);
+    const id = await latest(streamed);
+    leaving.abort();
+    await asked.catch(() => {});
+    await expect.poll(async () => stateOf(id)).toBe("canceled");
+  });
+});
+
+async function stateOf(id: string) {
+  return (await open.ledger.read(id, defaultTenant))?.state;
+}
+
+describe("responses", () => {
+  test("in the background: read, listened to from anywhere, and removed", async () => {
+    const created = await post("/v1/responses", {
+      input: [{ role: "user", content: [{ type: "input_text", text: "What?" }] }],
+      instructions: "Be brief.",
+      background: true,
+      temperature: 0.5,
+      metadata: { a: "b" },
+    });
+    const response = z.looseObject({ id: z.string() }).parse(await created.json());
+    expect(response).toMatchObject({
+      object: "response",
+      status: "queued",
+      background: true,
+      output: [],
+      instructions: "Be brief.",
+      temperature: 0.5,
+      metadata: { a: "b" },
+    });
+    const path = `/v1/responses/${response.id}`;
+    const live = Promise.resolve(open.app.request(`${path}?stream=true`));
+    await answer(await latest(), "A round circle.", "Round.");
+    const text = await (await live).text();
+    const events = dataOf(text) as { type: string; sequence_number: number }[];
+    expect(events.map(({ type }) => type.replace("response.", ""))).toEqual([
+      "created",
+      "queued",
+      "in_progress",
+      "output_item.added",
+      "content_part.added",
+      "reasoning_text.delta",
+      "reasoning_text.done",
+      "content_part.done",
+      "output_item.done",
+      "output_item.added",
+      "content_part.added",
+      "output_text.delta",
+      "output_text.delta",
+      "output_text.delta",
+      "output_text.done",
+      "content_part.done",
+      "output_item.done",
+      "completed",
+    ]);
+    expect(events.map((event) => event.sequence_number)).toEqual(events.map((_, i) => i));
+    for (const after of [-1, 0, 5, 11, 16, 17, 99]) {
+      const resumed = await open.app.request(`${path}?stream=true&starting_after=${after}`);
+      expect(dataOf(await resumed.text())).toEqual(events.slice(after + 1));
+    }
+    const read = z
+      .looseObject({ output: z.array(z.unknown()) })
+      .parse(await (await open.app.request(path)).json());
+    expect(read).toMatchObject({
+      status: "completed",
+      usage: { input_tokens: 3, output_tokens: 2, total_tokens: 5 },
+    });
+    expect(events.at(-1)).toMatchObject({ response: read });
+    const items = await (await open.app.request(`${path}/input_items?order=asc`)).json();
+    expect(items).toMatchObject({
+      object: "list",
+      data: [
+        { role: "system" },
+        { role: "user", content: [{ type: "input_text", text: "What?" }] },
+      ],
+    });
+    const deleted = await open.app.request(path, { method: "DELETE" });
+    expect(await deleted.json()).toEqual({ id: response.id, object: "response", deleted: true });
+    expect((await open.app.request(path)).status).toBe(404);
+  });
+
+  test("a cut answer is incomplete, a canceled one cancelled, and leaving does not cancel", async () => {
+    const asked = post("/v1/responses", { input: "What?" });
+    await answer(await latest(), "A", null, true);
+    expect(await (await asked).json()).toMatchObject({
+      status: "incomplete",
+      incomplete_details: { reason: "max_output_tokens" },
+    });
+    const live = await post("/v1/responses", { input: "What?", background: true, stream: true });
+    const id = await latest();
+    await live.body?.cancel();
+    await sleep(50);
+    expect(await stateOf(id)).toBe("queued");
+    const path = `/v1/responses/${id.replace("job_", "resp_")}`;
+    const canceled = await open.app.request(`${path}/cancel`, { method: "POST" });
+    expect(await canceled.json()).toMatchObject({ status: "cancelled", output: [] });
+    const events = dataOf(await (await open.app.request(`${path}?stream=true`)).text());
+    expect(events.at(-1)).toMatchObject({
+      type: "response.failed",
+      response: { status: "cancelled" },
+    });
+  });
+
+  test("unknown ids are not found, whatever they look like", async () => {
+    for (const id of ["resp_0_" + "0".repeat(32), "resp_", "job_0_" + "0".repeat(32), "x%2Fy"]) {
+      for (const [method, rest] of [
+        ["GET", ""],
+        ["DELETE", ""],
+        ["POST", "/cancel"],
+        ["GET", "/input_items"],
+        ["GET", "?stream=true"],
+      ] as const) {
+        const response = await open.app.request(`/v1/responses/${id}${rest}`, { method });
+        expect(problem.parse(await response.json())).toMatchObject({ code: "job_not_found" });
+      }
+    }
+  });
+});
+
+describe("bad input", () => {
+  const image = (url: string) => [
+    { role: "user", content: [{ type: "image_url", image_url: url }] },
+  ];
+  test.each<[string, string, unknown, string, string | null]>([
+    ["no messages", chatPath, {}, "invalid_request", "messages"],
+    ["an unknown field", chatPath, { messages, temprature: 1 }, "unknown_field", "temprature"],
+    ["tools", chatPath, { messages, tools: [{}] }, "unsupported_parameter", "tools"],
+    ["two answers", chatPath, { messages, n: 2 }, "unsupported_parameter", "n"],
+    ["too hot", chatPath, { messages, temperature: 3 }, "invalid_request", "options.temperature"],
+    ["no picture", chatPath, { messages: image("data:x") }, "invalid_image_url", null],
+    ["another model", chatPath, { messages, model: "gpt" }, "model_not_found", "model"],
+    ["no input", "/v1/responses", {}, "invalid_request", "input"],
+    [
+      "an unknown part",
+      "/v1/responses",
+      { input: [{ role: "user", content: [{ type: "input_file" }] }] },
+      "invalid_request",
+      null,
+    ],
+    [
+      "a prompt by name",
+      "/v1/responses",
+      { input: "x", prompt: { id: "p" } },
+      "unsupported_parameter",
+      "prompt",
+    ],
+  ])("%s", async (_name, path, body, code, param) => {
+    const response = await post(path, body);
+    const refused = problem.parse(await response.json());
+    expect(refused).toMatchObject({ code, error: { code }, ...(param !== null && { param }) });
+    expect(refused.status).toBeLessThan(500);
+  });
+});
