@@ -23,6 +23,10 @@ export type Submission = {
   chosenId: string | null;
   /** What the body is written in; our own if missing. */
   dialect?: Dialect;
+  /** Where its client reached the API. */
+  origin?: string;
+  /** The deadline of a job that does not say its own. */
+  deadlineMs?: number;
 };
 
 /** `isNew` is false when the same request had been accepted before. */
@@ -36,6 +40,8 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     tenant,
     chosenId,
     dialect,
+    origin,
+    deadlineMs = shares.defaultDeadlineMs,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
     const taken = await takeIn(bytes, contentType, choice, dialect);
@@ -47,7 +53,7 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
     const standing = {
       priority,
-      deadlineMs: taken.deadlineMs ?? shares.defaultDeadlineMs,
+      deadlineMs: taken.deadlineMs ?? deadlineMs,
       weight: shares.weights[tenant] ?? 1,
       maxActive: shares.maxActive,
     };
@@ -57,7 +63,7 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
       input,
       metadata,
       standing,
-      ...(asked && { asked }),
+      ...(asked && { asked: { ...asked, ...(origin !== undefined && { origin }) } }),
       ...(chosen && { chosen }),
     };
     const { id, outcome, place } = await ledger.submit(job);

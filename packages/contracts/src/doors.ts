@@ -2,7 +2,13 @@
 import { z } from "zod";
 
 /** The languages that requests for jobs come in. */
-export const dialect = z.enum(["native", "openai.chat", "openai.responses"]);
+export const dialect = z.enum([
+  "native",
+  "openai.chat",
+  "openai.responses",
+  "replicate",
+  "replicate.model",
+]);
 export type Dialect = z.infer<typeof dialect>;
 
 /** Loose, since a later release's doors keep more. */
@@ -13,6 +19,8 @@ export const asked = z.looseObject({
   background: z.boolean().default(false),
   /** A stream ends with what the answer has cost. */
   includeUsage: z.boolean().default(false),
+  /** Where its client reached the API, such as `https://host`. */
+  origin: z.string().optional(),
   /** Members of the answer that only repeat the request. */
   echo: z.record(z.string(), z.unknown()).default({}),
 });

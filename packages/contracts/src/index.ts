@@ -7,6 +7,7 @@ export * from "./jobs.ts";
 export * from "./keys.ts";
 export * from "./listing.ts";
 export * from "./openai.ts";
+export * from "./replicate.ts";
 export * from "./service.ts";
 export * from "./submission.ts";
 export * from "./webhooks.ts";

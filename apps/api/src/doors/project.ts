@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Asked, Dialect, Job, JobEvent } from "@glimpse/contracts";
 import { errorCode, isTerminal, jobEvent, jobId } from "@glimpse/contracts";
 import type { Context } from "hono";
-import type { AcceptDeps, createAccept } from "../accept.ts";
+import type { AcceptDeps, createAccept, Submission } from "../accept.ts";
 import { ApiError } from "../api-error.ts";
 import { readBody } from "../body.ts";
 import { createCancel } from "../cancel.ts";
@@ -73,7 +73,11 @@ export function createProject(deps: DoorDeps) {
     cancel,
 
     /** Accepts the request's body as a job; the same key and body give the same one. Throws ApiErrors. */
-    async submit(c: Context<AppEnv>, dialect: Dialect): Promise<DoorJob> {
+    async submit(
+      c: Context<AppEnv>,
+      dialect: Dialect,
+      more: Pick<Submission, "origin" | "deadlineMs"> = {},
+    ): Promise<DoorJob> {
       const tenant = tenantOf(c);
       const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
       const { id, isNew } = await accept({
@@ -82,6 +86,7 @@ export function createProject(deps: DoorDeps) {
         tenant,
         chosenId: key === null ? null : ledger.keyedId(tenant, `POST ${c.req.path}`, key),
         dialect,
+        ...more,
       });
       if (!isNew) c.header("Idempotent-Replayed", "true");
       return read(c, id);
@@ -97,6 +102,14 @@ export function createProject(deps: DoorDeps) {
       if (isTerminal(job.state)) throw refusalOfEnd(job);
       if (gone.aborted) void abandon(c, id);
       throw new ApiError("unavailable", "This server stops. Ask again.");
+    },
+
+    /** The job after up to `waitMs`, or as soon as it has ended. Its client may go without it. */
+    async awaitEnd(c: Context<AppEnv>, { id }: Job, waitMs: number): Promise<Job> {
+      const until = AbortSignal.any([c.req.raw.signal, closing]);
+      const job = await waitForEnd(deps, id, tenantOf(c), waitMs, until);
+      if (job === null) throw noSuchJob();
+      return job;
     },
 
     /** The job's log from its beginning in a door's words. A job in the foreground is canceled when its client goes. */
