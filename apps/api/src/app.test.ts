@@ -495,7 +495,15 @@ describe("the service", () => {
     const models = await (await open.app.request("/v1/models")).json();
     expect(models).toEqual({
       object: "list",
-      data: [{ id: "nano", object: "model", versions: [{ id: "nano@1", workers: 1, slots: 1 }] }],
+      data: [
+        {
+          id: "nano",
+          object: "model",
+          created: 0,
+          owned_by: "glimpse",
+          versions: [{ id: "nano@1", workers: 1, slots: 1 }],
+        },
+      ],
     });
   });
 

@@ -4,7 +4,6 @@ import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
-import { createAccept } from "./accept.ts";
 import { ApiError } from "./api-error.ts";
 import { openToOrigins } from "./cors.ts";
 import type { AuditDeps } from "./auth/audit.ts";
@@ -12,6 +11,8 @@ import { audit } from "./auth/audit.ts";
 import type { AuthDeps } from "./auth/authenticate.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import { openAiDoor } from "./doors/openai/routes.ts";
+import type { ReplicateDeps } from "./doors/replicate/routes.ts";
+import { replicateDoor } from "./doors/replicate/routes.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
 import type { AdminRoutesDeps } from "./routes/admin.ts";
@@ -21,13 +22,13 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { linkRoutes } from "./routes/links.ts";
 import type { ServiceRoutesDeps } from "./routes/service.ts";
 import { serviceRoutes } from "./routes/service.ts";
-import { createSse } from "./sse.ts";
 
 export type AppDeps = JobRoutesDeps &
   ServiceRoutesDeps &
   AdminRoutesDeps &
   AuthDeps &
-  AuditDeps & {
+  AuditDeps &
+  ReplicateDeps & {
     /** Origins whose pages may call the API from a browser. */
     corsOrigins: readonly string[];
   };
@@ -35,8 +36,6 @@ export type AppDeps = JobRoutesDeps &
 const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
 
 export function createApp(deps: AppDeps): Hono<AppEnv> {
-  const accept = createAccept(deps);
-  const sseStream = createSse({ closing: deps.closing, stallMs: deps.streamStallMs });
   const app = new Hono<AppEnv>();
 
   app.use(requestId());
@@ -67,7 +66,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.route("/", jobRoutes(deps));
   app.route("/", linkRoutes(deps));
   app.route("/", adminRoutes(deps));
-  app.route("/", openAiDoor({ ...deps, accept, sseStream }));
+  app.route("/", openAiDoor(deps));
+  app.route("/", replicateDoor(deps));
   app.route("/", serviceRoutes(deps));
 
   for (const { path } of [...app.routes].filter(({ method }) => method !== "ALL")) {

@@ -30,5 +30,6 @@ export async function listModels(ledger: Ledger, served: Served): Promise<z.infe
   const workers = (await ledger.workers()).filter(({ version }) => version === served.version);
   const slots = workers.reduce((sum, worker) => sum + worker.slots, 0);
   const versions = [{ id: served.version, workers: workers.length, slots }];
-  return { object: "list", data: [{ id: served.model, object: "model", versions }] };
+  const model = { id: served.model, object: "model", created: 0, owned_by: "glimpse" } as const;
+  return { object: "list", data: [{ ...model, versions }] };
 }

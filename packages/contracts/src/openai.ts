@@ -21,7 +21,7 @@ function neutral(...values: unknown[]) {
 }
 
 const role = z.enum(["system", "developer", "user", "assistant"]);
-const serviceTier = z.enum(["auto", "default", "flex", "scale", "priority"]);
+const serviceTier = z.enum(["auto", "default", "flex", "scale", "priority", "fast"]);
 const effort = z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"]);
 
 /** Common to both kinds of request. */
@@ -154,6 +154,8 @@ export const responsesRequest = z
     truncation: neutral("disabled", "auto"),
     include: ignored,
     max_tool_calls: ignored,
+    access_programs: ignored,
+    image: ignored,
     moderation: neutral(),
     stream_options: ignored,
   })

@@ -9,6 +9,8 @@ export const models = z
       z.object({
         id: z.string(),
         object: z.literal("model"),
+        created: z.int().meta({ description: "Of no meaning; some clients want it" }),
+        owned_by: z.string(),
         versions: z.array(z.object({ id: z.string(), workers: z.int(), slots: z.int() })),
       }),
     ),

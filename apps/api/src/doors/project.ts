@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Asked, Dialect, Job, JobEvent } from "@glimpse/contracts";
 import { errorCode, isTerminal, jobEvent, jobId } from "@glimpse/contracts";
 import type { Context } from "hono";
-import type { AcceptDeps, createAccept, Submission } from "../accept.ts";
+import type { AcceptDeps, Submission } from "../accept.ts";
+import { createAccept } from "../accept.ts";
 import { ApiError } from "../api-error.ts";
 import { readBody } from "../body.ts";
 import { createCancel } from "../cancel.ts";
@@ -15,8 +16,8 @@ import type { AppEnv } from "../errors.ts";
 import type { Followed, FollowDeps } from "../follow.ts";
 import { follow, isGap, isIdle, waitForEnd } from "../follow.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
-import type { createSse, SseForm } from "../sse.ts";
-import { idleFrame, sseHeaders } from "../sse.ts";
+import type { SseForm } from "../sse.ts";
+import { createSse, idleFrame, sseHeaders } from "../sse.ts";
 import { tenantOf } from "../tenant.ts";
 import { createRetelling } from "./retelling.ts";
 
@@ -24,8 +25,7 @@ export type DoorDeps = AcceptDeps &
   FollowDeps & {
     limits: Limits;
     closing: AbortSignal;
-    accept: ReturnType<typeof createAccept>;
-    sseStream: ReturnType<typeof createSse>;
+    streamStallMs: number;
   };
 
 export type DoorJob = { job: Job; asked: Asked | null };
@@ -39,7 +39,9 @@ const longestWaitMs = 86_400_000;
 const retryGraceMs = 5_000;
 
 export function createProject(deps: DoorDeps) {
-  const { ledger, limits, log, closing, accept, sseStream } = deps;
+  const { ledger, limits, log, closing } = deps;
+  const accept = createAccept(deps);
+  const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const cancelJob = createCancel(deps);
 
   /** Throws ApiError `job_not_found`. */

@@ -76,10 +76,13 @@ export function readResponses(value: unknown): Translated {
   };
 }
 
+/** Which of one's own jobs goes first; nothing is faster for it among others'. */
+const tiers: Record<string, string> = { flex: "low", priority: "high", fast: "high" };
+
 type Common = ChatRequest | ResponsesRequest;
 
 function commonOf({ model, metadata, service_tier }: Common) {
-  const priority = { flex: "low", priority: "high" }[service_tier as string];
+  const priority = service_tier && tiers[service_tier];
   return present({ model, metadata, priority });
 }
 

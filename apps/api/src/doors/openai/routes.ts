@@ -1,6 +1,8 @@
 /** OpenAI's API in front of jobs: its official clients work by changing their base URL. */
 import { Hono } from "hono";
+import { ApiError } from "../../api-error.ts";
 import type { AppEnv } from "../../errors.ts";
+import { listModels } from "../../health.ts";
 import type { DoorDeps } from "../project.ts";
 import { createProject } from "../project.ts";
 import { chatRoutes } from "./chat.ts";
@@ -10,5 +12,11 @@ export function openAiDoor(deps: DoorDeps) {
   const project = createProject(deps);
   return new Hono<AppEnv>()
     .route("/", chatRoutes(project))
-    .route("/", responsesRoutes(project, deps));
+    .route("/", responsesRoutes(project, deps))
+    .get("/v1/models/:id", async (c) => {
+      const { data } = await listModels(deps.ledger, deps.served);
+      const model = data.find(({ id }) => id === c.req.param("id"));
+      if (model === undefined) throw new ApiError("model_not_found", "There is no such model.");
+      return c.json(model);
+    });
 }
