@@ -1,6 +1,7 @@
 /** From a request's body to a recorded and enqueued job. */
 import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
+import type { Admission } from "./admission/admission.ts";
 import { ApiError } from "./api-error.ts";
 import type { Shares } from "./config.ts";
 import type { Intake } from "./intake.ts";
@@ -8,6 +9,7 @@ import type { Intake } from "./intake.ts";
 export type AcceptDeps = {
   ledger: Ledger;
   queues: Queues;
+  admission: Admission;
   takeIn: Intake;
   served: { model: string; version: string };
   shares: Shares;
@@ -26,7 +28,8 @@ export type Submission = {
 export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
-export function createAccept({ ledger, queues, takeIn, served, shares, log }: AcceptDeps) {
+export function createAccept(deps: AcceptDeps) {
+  const { ledger, queues, admission, takeIn, served, shares, log } = deps;
   return async function accept({
     bytes,
     contentType,
@@ -34,6 +37,7 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     chosenId,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
+    const sentBytes = bytes.byteLength; // gone once it is taken in
     const taken = await takeIn(bytes, contentType, choice);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
     const { model, input, metadata, fingerprint, priority = "normal" } = taken;
@@ -41,13 +45,25 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
+    const { version } = served;
+    const deadlineMs = taken.deadlineMs ?? shares.defaultDeadlineMs;
     const standing = {
       priority,
-      deadlineMs: taken.deadlineMs ?? shares.defaultDeadlineMs,
+      deadlineMs,
       weight: shares.weights[tenant] ?? 1,
       maxActive: shares.maxActive,
+      maxActiveBytes: shares.maxActiveBytes,
+      maxAhead: await admission.enter(version, deadlineMs),
     };
-    const job = { tenant, ...served, input, metadata, standing, ...(chosen && { chosen }) };
+    const job = {
+      tenant,
+      ...served,
+      input,
+      metadata,
+      bytes: sentBytes,
+      standing,
+      ...(chosen && { chosen }),
+    };
     const { id, outcome, place } = await ledger.submit(job);
     if (outcome === "conflict") {
       throw new ApiError(
@@ -62,6 +78,11 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
       const message = `There are ${shares.maxActive} jobs that have not ended. Wait for some of them.`;
       throw new ApiError("too_many_jobs", message);
     }
+    if (outcome === "heavy") {
+      const message = `Jobs that have not ended may have ${shares.maxActiveBytes} bytes. Wait for some of them.`;
+      throw new ApiError("too_many_bytes", message);
+    }
+    if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (outcome === "created") await enqueue(id, place);
     return { id, isNew: chosenId === null || outcome !== "existing" };
   };

@@ -12,6 +12,7 @@ import type { AuthDeps } from "./auth/authenticate.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
+import type { Gates } from "./limits/gates.ts";
 import type { AdminRoutesDeps } from "./routes/admin.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import type { JobRoutesDeps } from "./routes/jobs.ts";
@@ -25,6 +26,7 @@ export type AppDeps = JobRoutesDeps &
   AdminRoutesDeps &
   AuthDeps &
   AuditDeps & {
+    gates: Gates;
     /** Origins whose pages may call the API from a browser. */
     corsOrigins: readonly string[];
   };
@@ -52,7 +54,10 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     await next();
     if (deps.closing.aborted) c.header("Connection", "close");
   });
+  app.use(deps.gates.byAddress);
   app.use(authenticate(deps));
+  app.use(deps.gates.byKey);
+  app.use(deps.gates.streams);
   app.use(audit(deps));
   app.onError(createErrorHandler(deps.log));
   app.notFound((c) => {
