@@ -2,6 +2,7 @@
 import type { Dialect } from "@glimpse/contracts";
 import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
+import type { Admission } from "./admission/admission.ts";
 import { ApiError } from "./api-error.ts";
 import type { Shares } from "./config.ts";
 import type { Intake } from "./intake.ts";
@@ -9,6 +10,7 @@ import type { Intake } from "./intake.ts";
 export type AcceptDeps = {
   ledger: Ledger;
   queues: Queues;
+  admission: Admission;
   takeIn: Intake;
   served: { model: string; version: string };
   shares: Shares;
@@ -33,7 +35,8 @@ export type Submission = {
 export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
-export function createAccept({ ledger, queues, takeIn, served, shares, log }: AcceptDeps) {
+export function createAccept(deps: AcceptDeps) {
+  const { ledger, queues, admission, takeIn, served, shares, log } = deps;
   return async function accept({
     bytes,
     contentType,
@@ -41,9 +44,10 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     chosenId,
     dialect,
     origin,
-    deadlineMs = shares.defaultDeadlineMs,
+    deadlineMs: usualDeadlineMs = shares.defaultDeadlineMs,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
+    const sentBytes = bytes.byteLength; // gone once it is taken in
     const taken = await takeIn(bytes, contentType, choice, dialect);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
     const { model, input, metadata, fingerprint, asked, priority = "normal" } = taken;
@@ -51,17 +55,22 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
+    const { version } = served;
+    const deadlineMs = taken.deadlineMs ?? usualDeadlineMs;
     const standing = {
       priority,
-      deadlineMs: taken.deadlineMs ?? deadlineMs,
+      deadlineMs,
       weight: shares.weights[tenant] ?? 1,
       maxActive: shares.maxActive,
+      maxActiveBytes: shares.maxActiveBytes,
+      maxAhead: await admission.enter(version, deadlineMs),
     };
     const job = {
       tenant,
       ...served,
       input,
       metadata,
+      bytes: sentBytes,
       standing,
       ...(asked && { asked: { ...asked, ...(origin !== undefined && { origin }) } }),
       ...(chosen && { chosen }),
@@ -80,6 +89,11 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
       const message = `There are ${shares.maxActive} jobs that have not ended. Wait for some of them.`;
       throw new ApiError("too_many_jobs", message);
     }
+    if (outcome === "heavy") {
+      const message = `Jobs that have not ended may have ${shares.maxActiveBytes} bytes. Wait for some of them.`;
+      throw new ApiError("too_many_bytes", message);
+    }
+    if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (outcome === "created") await enqueue(id, place);
     return { id, isNew: chosenId === null || outcome !== "existing" };
   };

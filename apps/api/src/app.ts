@@ -15,6 +15,7 @@ import type { ReplicateDeps } from "./doors/replicate/routes.ts";
 import { replicateDoor } from "./doors/replicate/routes.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
+import type { Gates } from "./limits/gates.ts";
 import type { AdminRoutesDeps } from "./routes/admin.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import type { JobRoutesDeps } from "./routes/jobs.ts";
@@ -29,6 +30,7 @@ export type AppDeps = JobRoutesDeps &
   AuthDeps &
   AuditDeps &
   ReplicateDeps & {
+    gates: Gates;
     /** Origins whose pages may call the API from a browser. */
     corsOrigins: readonly string[];
   };
@@ -56,7 +58,10 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     await next();
     if (deps.closing.aborted) c.header("Connection", "close");
   });
+  app.use(deps.gates.byAddress);
   app.use(authenticate(deps));
+  app.use(deps.gates.byKey);
+  app.use(deps.gates.streams);
   app.use(audit(deps));
   app.onError(createErrorHandler(deps.log));
   app.notFound((c) => {

@@ -8,6 +8,7 @@ import { ApiError } from "./api-error.ts";
 export async function readBody(
   request: Request,
   maxBytes: number,
+  onBytes: (count: number) => void = () => {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const declared = Number(request.headers.get("Content-Length") ?? 0);
   const tooLarge = () =>
@@ -21,6 +22,7 @@ export async function readBody(
     for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
       const needed = length + chunk.length;
       if (needed > maxBytes) throw tooLarge();
+      onBytes(chunk.length);
       if (needed > buffer.length) {
         const larger = new Uint8Array(Math.min(maxBytes, Math.max(needed, buffer.length * 2)));
         larger.set(buffer.subarray(0, length));

@@ -12,9 +12,11 @@ import { policyFrom } from "@glimpse/outbound";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { authEnvironment, readAuth } from "./auth/settings.ts";
+import { admissionSettings, gatewaySettings, limitsEnvironment } from "./limits/settings.ts";
 
 const environment = sharedEnvironment.extend({
   ...outboundEnvironment.shape,
+  ...limitsEnvironment.shape,
   ...authEnvironment.shape,
   PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   HOST: z.string().min(1).default("127.0.0.1"),
@@ -30,6 +32,8 @@ const environment = sharedEnvironment.extend({
   DEFAULT_DEADLINE_MS: z.coerce.number().pipe(deadlineMs).default(3_600_000),
   /** How many jobs that have not ended a tenant may have. */
   MAX_JOBS_PER_TENANT: count(10_000),
+  /** How many bytes may have been sent for them. */
+  MAX_BYTES_PER_TENANT: count(2 * 1024 * 1024 * 1024),
   /** Tenants' shares of the workers against each other, such as `a=2,b=0.5`; who is not named has 1. */
   TENANT_WEIGHTS: z
     .string()
@@ -78,6 +82,7 @@ export type Limits = {
 export type Shares = {
   defaultDeadlineMs: number;
   maxActive: number;
+  maxActiveBytes: number;
   weights: Readonly<Record<string, number>>;
 };
 
@@ -96,10 +101,15 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   const shares: Shares = {
     defaultDeadlineMs: parsed.DEFAULT_DEADLINE_MS,
     maxActive: parsed.MAX_JOBS_PER_TENANT,
+    maxActiveBytes: parsed.MAX_BYTES_PER_TENANT,
     weights: parsed.TENANT_WEIGHTS,
   };
+  const isPrivate = isLoopback(parsed.HOST);
+  const auth = readAuth(parsed, parsed.HOST, isPrivate);
   return {
-    auth: readAuth(parsed, parsed.HOST, isLoopback(parsed.HOST)),
+    auth,
+    admission: admissionSettings(parsed),
+    gateway: gatewaySettings(parsed, { isPrivate, hasKeys: auth.keys || auth.jwt !== null }),
     host: parsed.HOST,
     port: parsed.PORT,
     redisUrl: parsed.REDIS_URL,

@@ -5,6 +5,7 @@ import {
   createKeys,
   createLedger,
   createQueues,
+  createRateLimiter,
   createReadLinkSecret,
   connectRedis,
   openBlobs,
@@ -12,12 +13,15 @@ import {
   untilReady,
 } from "@glimpse/ledger";
 import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
+import { createAdmission } from "./admission/admission.ts";
 import { createApp } from "./app.ts";
 import { createAuth } from "./auth/create-auth.ts";
 import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
+import { limitConnections } from "./limits/connections.ts";
+import { createGates } from "./limits/gates.ts";
 import { createServer } from "./server.ts";
 
 const log = createProcessLogger("api");
@@ -48,7 +52,10 @@ const loopDelay = watchLoopDelay();
 const closing = new AbortController();
 
 const apiKeys = createApiKeys(redis, keys);
+const gates = createGates(config.gateway, (rate) => createRateLimiter(redis, keys, rate));
 const app = createApp({
+  gates,
+  admission: createAdmission(ledger, config.admission),
   auth: createAuth(config.auth, apiKeys, createReadLinkSecret(redis, keys)),
   apiKeys,
   auditLog: createAuditLog(redis, keys),
@@ -68,6 +75,8 @@ const app = createApp({
 });
 
 const server = createServer(app, config.server);
+const { connectionsPerAddress } = config.gateway;
+if (connectionsPerAddress !== null) limitConnections(server, connectionsPerAddress);
 server.on("error", (error) => {
   log.fatal({ error }, "cannot listen");
   process.exit(1);

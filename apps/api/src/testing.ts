@@ -1,8 +1,14 @@
 /** An app on the test run's Redis, and pictures to send it. Not for production. */
 import { crc32, deflateSync } from "node:zlib";
-import { createApiKeys, createAuditLog, createReadLinkSecret } from "@glimpse/ledger";
+import {
+  createApiKeys,
+  createAuditLog,
+  createRateLimiter,
+  createReadLinkSecret,
+} from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
 import { createLogger } from "@glimpse/telemetry";
+import { createAdmission } from "./admission/admission.ts";
 import type { AppDeps } from "./app.ts";
 import { createApp } from "./app.ts";
 import { createAuth } from "./auth/create-auth.ts";
@@ -10,6 +16,7 @@ import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
+import { createGates } from "./limits/gates.ts";
 
 export const testLimits = {
   bodyBytes: 4_000_000,
@@ -37,8 +44,13 @@ export async function openTestApp(
   const inPlace = createIntake({ ...open, limits: testLimits, fetchImage });
   const intake = createIntakePool({ ...config, limits: testLimits }, inPlace);
   const closing = new AbortController();
+  const gates = createGates(config.gateway, (rate) =>
+    createRateLimiter(open.redis, open.keys, rate),
+  );
   const app = createApp({
     ...open,
+    gates,
+    admission: createAdmission(open.ledger, config.admission),
     auth: createAuth(config.auth, apiKeys, createReadLinkSecret(open.redis, open.keys)),
     apiKeys,
     auditLog: createAuditLog(open.redis, open.keys),

@@ -84,6 +84,13 @@ export const errorCodes = {
   },
   delivery_not_found: { status: 404, retryable: false, title: "There is no such delivery" },
   delivery_pending: { status: 409, retryable: false, title: "The delivery is still being tried" },
+  too_many_bytes: {
+    status: 429,
+    retryable: true,
+    title: "There is too much in requests and jobs that have not ended",
+  },
+  too_many_streams: { status: 429, retryable: true, title: "There are too many open streams" },
+  rate_limited: { status: 429, retryable: true, title: "There are too many requests" },
   // Pictures
   invalid_image: { status: 422, retryable: false, title: "The picture cannot be decoded" },
   unsupported_image_media_type: {
@@ -129,6 +136,16 @@ export const errorCodes = {
     status: 503,
     retryable: true,
     title: "There is no room for more pictures just now",
+  },
+  overloaded: {
+    status: 503,
+    retryable: true,
+    title: "There is more work than can be done in time",
+  },
+  model_unavailable: {
+    status: 503,
+    retryable: true,
+    title: "The model does not serve just now",
   },
   unavailable: { status: 503, retryable: true, title: "The service is not available just now" },
 } as const satisfies Record<string, ErrorKind>;

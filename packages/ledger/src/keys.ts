@@ -62,7 +62,7 @@ export function createKeys(prefix: string) {
     same: (shard: string, digest: string) => of(shard, `same:${digest}`),
     /** Sorted set by deadline: jobs that have not ended. */
     deadlines: ofShard("deadlines"),
-    /** Sorted set by name: `<tenant>/<id>` of each job that has not ended. */
+    /** Sorted set by name: `<tenant>/<id>` of each job that has not ended. Under this name and `:bytes`, hash: how many bytes they have. */
     active: ofShard("active"),
     /** First part of the keys that tell whose turn it is, which go on with a version and a tenant. */
     fair: ofShard("fair"),
@@ -99,7 +99,12 @@ export function createKeys(prefix: string) {
     blobTotal: ofShard("pictures-total"),
     /** Set: names of bytes to be removed. */
     blobTrash: ofShard("pictures-trash"),
+    /** First part of the names of numbers: requests that somebody has made lately. Of no shard. */
+    rates: `${prefix}:rates`,
     /** BullMQ's prefix; its keys go on with the queue's name, one queue a version. */
     queue: ofShard("queue"),
+    /** Of BullMQ's: the list and the sorted set by turn of a version's jobs that wait. */
+    waiting: (shard: string, version: string) =>
+      ["wait", "prioritized"].map((name) => of(shard, `queue:${version}:${name}`)),
   };
 }

@@ -107,7 +107,9 @@ test("one private address among several is enough to refuse", async () => {
 test("names that only this machine knows are not strangers' names", async () => {
   for (const name of ["localhost", "localhost.", "a.localhost"]) {
     const url = checkUrl(`http://${name}/`, strict);
-    await expect(checkHost(url, strict, AbortSignal.timeout(3_000)), name).rejects.toThrow();
+    await expect(checkHost(url, strict, AbortSignal.timeout(9_000)), name).rejects.toThrow(
+      /^the host /,
+    );
   }
   const listed = { ...strict, allow: ["localhost"] };
   const addresses = await checkHost(checkUrl("http://localhost/", listed), listed);

@@ -9,11 +9,11 @@ import { z } from "zod";
 import type { AcceptDeps } from "../accept.ts";
 import { createAccept } from "../accept.ts";
 import { ApiError } from "../api-error.ts";
-import { readBody } from "../body.ts";
 import type { Limits } from "../config.ts";
 import type { AppEnv } from "../errors.ts";
 import type { FollowDeps } from "../follow.ts";
 import { follow, waitForEnd } from "../follow.ts";
+import type { Gates } from "../limits/gates.ts";
 import { readChosenId, readIdempotencyKey } from "../idempotency.ts";
 import { listJobs } from "../list-jobs.ts";
 import { createReadPlace } from "../queue-place.ts";
@@ -25,6 +25,7 @@ import { validate } from "../validate.ts";
 export type JobRoutesDeps = AcceptDeps &
   FollowDeps & {
     limits: Limits;
+    gates: Gates;
     /** Aborts when the process is about to stop: long answers end, and their clients come back elsewhere. */
     closing: AbortSignal;
     /** How long a reader of events may read nothing. */
@@ -36,9 +37,9 @@ const afterQuery = z.object({ after: z.coerce.number().int().min(-1) });
 const maxWaitS = 60;
 
 export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
-  const { ledger, queues, limits, log, closing } = deps;
+  const { ledger, queues, admission, gates, served, limits, log, closing } = deps;
   const accept = createAccept(deps);
-  const readPlace = createReadPlace(deps);
+  const readPlace = createReadPlace(queues, admission.readPulse);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const routes = new Hono<AppEnv>();
 
@@ -69,7 +70,7 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
     if (job === null) throw noSuchJob();
     const body = JSON.stringify({ ...job, queue: await readPlace(job) });
     c.header("ETag", `"${createHash("sha1").update(body).digest("base64url")}"`);
-    c.header("Cache-Control", "no-cache");
+    c.header("Cache-Control", "private, no-cache");
     c.header("Content-Type", "application/json");
     return c.body(body);
   });
@@ -111,12 +112,12 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
 
   /** The job's id. `chosenId` is the one that the request wants for it, if it does. */
   async function submit(c: Context<AppEnv>, chosenId: string | null): Promise<string> {
-    const { id, isNew } = await accept({
-      bytes: await readBody(c.req.raw, limits.bodyBytes),
-      contentType: c.req.header("Content-Type") ?? "",
-      tenant: tenantOf(c),
-      chosenId,
-    });
+    // One that has been accepted before is answered, however much there is to do.
+    if (chosenId === null) await admission.check(served.version);
+    const contentType = c.req.header("Content-Type") ?? "";
+    const { id, isNew } = await gates.withBody(c, limits.bodyBytes, (bytes) =>
+      accept({ bytes, contentType, tenant: tenantOf(c), chosenId }),
+    );
     if (!isNew) c.header("Idempotent-Replayed", "true");
     return id;
   }
