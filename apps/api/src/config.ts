@@ -55,6 +55,11 @@ const environment = sharedEnvironment.extend({
   /** How long a connection may stay open on which nothing moves. */
   IDLE_TIMEOUT_MS: count(120_000),
   MAX_CONNECTIONS: count(16_384),
+  /** Where clients reach the API, for addresses that must be absolute; by default what each request calls it. */
+  PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .transform((text) => text.replace(/\/+$/, ""))
+    .optional(),
   /** Whose pages may call the API from a browser, such as `https://a.example,https://b.example`; by default nobody's but its own. */
   CORS_ORIGINS: z
     .string()
@@ -132,6 +137,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
       maxConnections: parsed.MAX_CONNECTIONS,
     },
     corsOrigins: parsed.CORS_ORIGINS,
+    publicUrl: parsed.PUBLIC_URL ?? null,
     limits,
     shares,
   };

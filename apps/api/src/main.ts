@@ -2,6 +2,7 @@
 import {
   createApiKeys,
   createAuditLog,
+  createEndpoints,
   createKeys,
   createLedger,
   createQueues,
@@ -71,6 +72,8 @@ const app = createApp({
   closing: closing.signal,
   streamStallMs: config.streamStallMs,
   corsOrigins: config.corsOrigins,
+  publicUrl: config.publicUrl,
+  endpoints: createEndpoints(redis, keys, { shard }),
   loopDelay: loopDelay.read,
 });
 

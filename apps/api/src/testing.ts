@@ -3,6 +3,7 @@ import { crc32, deflateSync } from "node:zlib";
 import {
   createApiKeys,
   createAuditLog,
+  createEndpoints,
   createRateLimiter,
   createReadLinkSecret,
 } from "@glimpse/ledger";
@@ -62,6 +63,8 @@ export async function openTestApp(
     closing: closing.signal,
     streamStallMs: 1_000,
     corsOrigins: ["https://friend.example"],
+    publicUrl: null,
+    endpoints: createEndpoints(open.redis, open.keys, { shard: config.shard }),
     loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
     ...overrides,
   });

@@ -5,7 +5,10 @@ import { deadlineMs, metadata, priority } from "./jobs.ts";
 import { message, options } from "./submission.ts";
 
 const text = z.string().max(1_000_000);
-const imageUrl = z.string().min(1).meta({ description: "A data URL, an https URL or a file's URL" });
+const imageUrl = z
+  .string()
+  .min(1)
+  .meta({ description: "A data URL, an https URL or a file's URL" });
 const stops = z.union([z.string(), z.array(z.string())]);
 
 /** What our models take; other models' names for the same are taken, too. */

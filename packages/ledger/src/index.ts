@@ -30,7 +30,7 @@ export type { Notice, Outbox, Taken } from "./outbox.ts";
 export { createQueues } from "./queue.ts";
 export type { Queues } from "./queue.ts";
 export { burstS, createRateLimiter } from "./rates.ts";
-export type { Rate, RateLimiter, Verdict } from "./rates.ts";
+export type { Rate, RateLimiter, RateVerdict } from "./rates.ts";
 export { connectRedis, isRedisUnavailable, untilReady } from "./redis.ts";
 export { createUpkeep } from "./upkeep.ts";
 export type { Place, Unended, Upkeep } from "./upkeep.ts";

@@ -18,9 +18,9 @@ export type Rate = {
 };
 
 /** `remaining` of this second's, and when there are more: at once again for one that is refused. */
-export type Verdict = { isAllowed: boolean; remaining: number; resetMs: number };
+export type RateVerdict = { isAllowed: boolean; remaining: number; resetMs: number };
 
-export type RateLimiter = (who: string) => Promise<Verdict>;
+export type RateLimiter = (who: string) => Promise<RateVerdict>;
 
 /** Of how many seconds a burst is the share that comes on top. */
 export const burstS = 10;
@@ -51,6 +51,9 @@ export function createRateLimiter(redis: Redis, keys: Keys, rate: Rate): RateLim
   };
 }
 
-function verdictOf({ remainingPoints, msBeforeNext }: RateLimiterRes, isAllowed: boolean): Verdict {
+function verdictOf(
+  { remainingPoints, msBeforeNext }: RateLimiterRes,
+  isAllowed: boolean,
+): RateVerdict {
   return { isAllowed, remaining: remainingPoints, resetMs: Math.max(0, msBeforeNext) };
 }

@@ -1,5 +1,5 @@
 /** Middleware: how often somebody may ask. What changes something and what only reads are counted apart, so that polling costs nobody a job. */
-import type { Rate, RateLimiter, Verdict } from "@glimpse/ledger";
+import type { Rate, RateLimiter, RateVerdict } from "@glimpse/ledger";
 import { burstS } from "@glimpse/ledger";
 import type { Context, MiddlewareHandler } from "hono";
 import { ApiError } from "../api-error.ts";
@@ -47,7 +47,7 @@ function rateOf(name: string, perS: number): Omit<Rate, "whenDown"> {
 }
 
 /** Headers as in the IETF's draft "RateLimit header fields for HTTP". */
-function announce(c: Context<AppEnv>, { name, perS, burst }: Rate, verdict: Verdict): void {
+function announce(c: Context<AppEnv>, { name, perS, burst }: Rate, verdict: RateVerdict): void {
   const { remaining, resetMs } = verdict;
   const policies = `"${name}";q=${perS};w=1, "${name}-burst";q=${burst};w=${burstS}`;
   c.header("RateLimit-Policy", policies, { append: true });

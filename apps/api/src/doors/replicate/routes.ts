@@ -1,6 +1,7 @@
 /** Replicate's API in front of jobs: its official clients work by changing their base URL to `/replicate/v1`. */
 import type { Dialect, Prediction } from "@glimpse/contracts";
 import { isTerminal, jobId, predictionEcho, predictionId, predictionOf } from "@glimpse/contracts";
+import type { Endpoints } from "@glimpse/ledger";
 import type { Context } from "hono";
 import { Hono } from "hono";
 import { z } from "zod";
@@ -20,7 +21,7 @@ export type ReplicateDeps = DoorDeps & {
   auth: { links: Links };
   /** Where clients reach this API; null for where they say they do. */
   publicUrl: string | null;
-  readWebhookSecret: (tenant: string) => Promise<string>;
+  endpoints: Pick<Endpoints, "ownSecrets">;
 };
 
 const root = "/replicate/v1";
@@ -73,7 +74,8 @@ export function replicateDoor(deps: ReplicateDeps) {
 
   app.get(`${root}/webhooks/default/secret`, async (c) => {
     c.header("Cache-Control", "no-store");
-    return c.json({ key: await deps.readWebhookSecret(tenantOf(c)) });
+    const [key] = await deps.endpoints.ownSecrets(tenantOf(c));
+    return c.json({ key });
   });
 
   async function create(c: Context<AppEnv>, dialect: Dialect): Promise<Response> {
@@ -81,8 +83,7 @@ export function replicateDoor(deps: ReplicateDeps) {
     const deadlineMs = readCancelAfter(c);
     const origin = originOf(c, deps.publicUrl);
     const submitted = await project.submit(c, dialect, { origin, ...deadlineMs });
-    const job =
-      waitMs === null ? submitted.job : await project.awaitEnd(c, submitted.job, waitMs);
+    const job = waitMs === null ? submitted.job : await project.awaitEnd(c, submitted.job, waitMs);
     const prediction = await show(c)({ ...submitted, job });
     if (isTerminal(job.state)) return c.json(prediction, 201);
     if (waitMs !== null) c.header("Preference-Applied", `wait=${waitMs / 1_000}`);
@@ -154,4 +155,3 @@ function readCancelAfter(c: Context<AppEnv>): { deadlineMs?: number } {
   const ms = parts.reduce((sum, [, n, unit]) => sum + Number(n) * (units[unit || "s"] ?? 0), 0);
   return { deadlineMs: Math.max(1, Math.min(ms, 86_400_000)) };
 }
-
