@@ -23,8 +23,8 @@ const libraries = {
     go: "Keys and Lua live in @glimpse/ledger: open a Ledger.",
   },
   bullmq: {
-    owners: ["packages/ledger", "apps/worker"],
-    go: "The queue's front is @glimpse/ledger, its back apps/worker.",
+    owners: ["packages/ledger", "apps/worker", "apps/courier"],
+    go: "The queue's front is @glimpse/ledger, its backs apps/worker and apps/courier.",
   },
   "@aws-sdk/client-s3": {
     owners: ["packages/ledger"],

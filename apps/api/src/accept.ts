@@ -6,12 +6,14 @@ import type { Admission } from "./admission/admission.ts";
 import { ApiError } from "./api-error.ts";
 import type { Shares } from "./config.ts";
 import type { Intake } from "./intake.ts";
+import type { CheckWebhookUrl } from "./webhook-url.ts";
 
 export type AcceptDeps = {
   ledger: Ledger;
   queues: Queues;
   admission: Admission;
   takeIn: Intake;
+  checkWebhookUrl: CheckWebhookUrl;
   served: { model: string; version: string };
   shares: Shares;
   log: Logger;
@@ -36,7 +38,7 @@ export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
 export function createAccept(deps: AcceptDeps) {
-  const { ledger, queues, admission, takeIn, served, shares, log } = deps;
+  const { ledger, queues, admission, takeIn, checkWebhookUrl, served, shares, log } = deps;
   return async function accept({
     bytes,
     contentType,
@@ -54,6 +56,8 @@ export function createAccept(deps: AcceptDeps) {
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
+    const { webhook } = taken;
+    if (webhook !== undefined) await checkWebhookUrl(webhook.url, "webhook.url");
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
     const { version } = served;
     const deadlineMs = taken.deadlineMs ?? usualDeadlineMs;
@@ -73,6 +77,7 @@ export function createAccept(deps: AcceptDeps) {
       bytes: sentBytes,
       standing,
       ...(asked && { asked: { ...asked, ...(origin !== undefined && { origin }) } }),
+      ...(webhook && { webhook }),
       ...(chosen && { chosen }),
     };
     const { id, outcome, place } = await ledger.submit(job);

@@ -23,12 +23,15 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { linkRoutes } from "./routes/links.ts";
 import type { ServiceRoutesDeps } from "./routes/service.ts";
 import { serviceRoutes } from "./routes/service.ts";
+import type { WebhookRoutesDeps } from "./routes/webhooks.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
 
 export type AppDeps = JobRoutesDeps &
   ServiceRoutesDeps &
   AdminRoutesDeps &
   AuthDeps &
   AuditDeps &
+  WebhookRoutesDeps &
   ReplicateDeps & {
     gates: Gates;
     /** Origins whose pages may call the API from a browser. */
@@ -71,6 +74,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.route("/", jobRoutes(deps));
   app.route("/", linkRoutes(deps));
   app.route("/", adminRoutes(deps));
+  app.route("/", webhookRoutes(deps));
   app.route("/", openAiDoor(deps));
   app.route("/", replicateDoor(deps));
   app.route("/", serviceRoutes(deps));

@@ -66,6 +66,8 @@ const environment = sharedEnvironment.extend({
     .transform((text) => text.split(",").map((origin) => origin.trim()))
     .pipe(z.array(z.url({ protocol: /^https?$/ }).refine((text) => new URL(text).origin === text)))
     .default([]),
+  /** How long what became of a webhook can be read, and it can be sent again. */
+  DELIVERY_RETENTION_S: count(7 * 86_400),
   /** How long a reader of events may read nothing before its connection is cut. */
   STREAM_STALL_MS: count(30_000),
 });
@@ -122,6 +124,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     shard: parsed.SHARD,
     served: servedModel(parsed),
     retentionS: parsed.RETENTION_S,
+    deliveryRetentionS: parsed.DELIVERY_RETENTION_S,
     resultCacheS: parsed.RESULT_CACHE_S,
     blobs: parsed.BLOBS,
     maxBlobBytes: parsed.MAX_BLOB_BYTES,

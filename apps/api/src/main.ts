@@ -2,6 +2,7 @@
 import {
   createApiKeys,
   createAuditLog,
+  createDeliveries,
   createEndpoints,
   createKeys,
   createLedger,
@@ -24,6 +25,7 @@ import { createIntakePool } from "./intake-pool.ts";
 import { limitConnections } from "./limits/connections.ts";
 import { createGates } from "./limits/gates.ts";
 import { createServer } from "./server.ts";
+import { createCheckWebhookUrl } from "./webhook-url.ts";
 
 const log = createProcessLogger("api");
 const config = readConfig();
@@ -63,6 +65,9 @@ const app = createApp({
   ledger,
   queues,
   takeIn: intake.takeIn,
+  checkWebhookUrl: createCheckWebhookUrl(config.outbound),
+  endpoints: createEndpoints(redis, keys, { shard }),
+  deliveries: createDeliveries(redis, keys, { shard, keptS: config.deliveryRetentionS }),
   subscriber: new Subscriber(listening),
   keys,
   served,
@@ -73,7 +78,6 @@ const app = createApp({
   streamStallMs: config.streamStallMs,
   corsOrigins: config.corsOrigins,
   publicUrl: config.publicUrl,
-  endpoints: createEndpoints(redis, keys, { shard }),
   loopDelay: loopDelay.read,
 });
 

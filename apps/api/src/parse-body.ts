@@ -2,8 +2,16 @@
  * From a body's bytes to a checked submission: all that takes long for many megabytes and needs nothing but the bytes.
  * Knows neither Redis nor the server, so that it runs in a thread as well as in place.
  */
-import type { Asked, Dialect, Metadata, Options, Priority, Submission } from "@glimpse/contracts";
-import { submission } from "@glimpse/contracts";
+import type {
+  Asked,
+  Dialect,
+  KeptWebhook,
+  Metadata,
+  Options,
+  Priority,
+  Submission,
+} from "@glimpse/contracts";
+import { keepWebhook, submission } from "@glimpse/contracts";
 import { ApiError } from "./api-error.ts";
 import type { Limits } from "./config.ts";
 import { dialects } from "./doors/dialects.ts";
@@ -15,7 +23,7 @@ import { validate } from "./validate.ts";
 const maxTextLength = 1_000_000;
 
 /** Those of a form's fields that are not plain text. */
-const jsonFields = new Set(["options", "metadata", "deadline_ms"]);
+const jsonFields = new Set(["options", "metadata", "deadline_ms", "webhook"]);
 
 export type BodyPart = { type: "text"; text: string } | { type: "image"; picture: Picture };
 export type ParsedBody = {
@@ -26,6 +34,7 @@ export type ParsedBody = {
   priority?: Priority;
   deadlineMs?: number;
   asked?: Asked;
+  webhook?: KeptWebhook;
 };
 
 /** Throws ApiErrors only. */
@@ -108,6 +117,7 @@ async function assemble(
     metadata: body.metadata ?? {},
     ...(body.priority !== undefined && { priority: body.priority }),
     ...(body.deadline_ms !== undefined && { deadlineMs: body.deadline_ms }),
+    ...(body.webhook !== undefined && { webhook: keepWebhook(body.webhook) }),
   };
 }
 

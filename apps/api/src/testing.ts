@@ -3,6 +3,7 @@ import { crc32, deflateSync } from "node:zlib";
 import {
   createApiKeys,
   createAuditLog,
+  createDeliveries,
   createEndpoints,
   createRateLimiter,
   createReadLinkSecret,
@@ -18,6 +19,7 @@ import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
 import { createGates } from "./limits/gates.ts";
+import { createCheckWebhookUrl } from "./webhook-url.ts";
 
 export const testLimits = {
   bodyBytes: 4_000_000,
@@ -48,6 +50,7 @@ export async function openTestApp(
   const gates = createGates(config.gateway, (rate) =>
     createRateLimiter(open.redis, open.keys, rate),
   );
+  const deliveries = createDeliveries(open.redis, open.keys, { shard: "0", keptS: 3_600 });
   const app = createApp({
     ...open,
     gates,
@@ -56,6 +59,9 @@ export async function openTestApp(
     apiKeys,
     auditLog: createAuditLog(open.redis, open.keys),
     takeIn: intake.takeIn,
+    checkWebhookUrl: createCheckWebhookUrl(config.outbound),
+    endpoints: createEndpoints(open.redis, open.keys, { shard: "0" }),
+    deliveries,
     served: config.served,
     limits: testLimits,
     shares: config.shares,
@@ -64,7 +70,6 @@ export async function openTestApp(
     streamStallMs: 1_000,
     corsOrigins: ["https://friend.example"],
     publicUrl: null,
-    endpoints: createEndpoints(open.redis, open.keys, { shard: config.shard }),
     loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
     ...overrides,
   });
@@ -76,6 +81,7 @@ export async function openTestApp(
     subscriber,
     keys,
     apiKeys,
+    deliveries,
     app,
     /** Forgets the log's events before number `first`. */
     dropLog: (id: string, first: number) =>

@@ -11,15 +11,17 @@ import {
 import { createProcessLogger } from "@glimpse/telemetry";
 import { readConfig } from "./config.ts";
 import { createSweeps } from "./sweep.ts";
+import { startWebhooks } from "./webhooks.ts";
 
 const log = createProcessLogger("courier");
 const config = readConfig();
 log.level = config.logLevel;
 const { shard, retentionS } = config;
 
-const redis = connectRedis(config.redisUrl, "patient", (error) =>
-  log.warn({ error }, "redis connection lost"),
-);
+const connect = () =>
+  connectRedis(config.redisUrl, "patient", (error) => log.warn({ error }, "redis connection lost"));
+const redis = connect();
+const waiting = connect();
 const keys = createKeys(config.keyPrefix);
 const ledger = createLedger(redis, keys, { shard, retentionS });
 const queues = createQueues(redis, keys, { timeoutMs: 10_000 });
@@ -30,6 +32,15 @@ const blobs = await openBlobs(config.blobs, { redis, bulk: redis }, keys, {
   shard,
   retentionS,
   budgetBytes: undefined,
+});
+const webhooks = startWebhooks({
+  redis,
+  waiting,
+  keys,
+  ledger,
+  shard,
+  config: config.webhooks,
+  log,
 });
 const stopping = new AbortController();
 
@@ -51,6 +62,8 @@ const sweeping = [
   every(config.orphanSweepMs, "orphans", () => sweeps.orphans()),
   every(5_000, "pictures", () => blobs.sweep()),
   every(5_000, "turns", () => sweeps.turns()),
+  every(5_000, "outbox", () => webhooks.retake()),
+  every(5_000, "deliveries", () => webhooks.overdue()),
 ];
 log.info("ready");
 
@@ -58,7 +71,7 @@ log.info("ready");
 async function stop(signal: string): Promise<void> {
   log.info({ signal }, "stopping");
   stopping.abort();
-  await Promise.race([Promise.all(sweeping), sleep(5_000)]);
+  await Promise.race([Promise.all([...sweeping, webhooks.stop()]), sleep(5_000)]);
   await Promise.race([queues.close(), sleep(1_000)]);
   redis.disconnect();
   log.info("stopped");

@@ -1,6 +1,7 @@
 /** What a client may send to start a job. Strict: a field that does not exist is refused by name. */
 import { z } from "zod";
 import { deadlineMs, metadata, priority } from "./jobs.ts";
+import { jobWebhook } from "./webhooks.ts";
 
 const maxTextLength = 1_000_000;
 
@@ -74,6 +75,7 @@ export const submission = z
     priority: priority.optional(),
     deadline_ms: deadlineMs.optional(),
     metadata: metadata.optional(),
+    webhook: jobWebhook.optional(),
   })
   .refine((body) => (body.prompt === undefined) !== (body.messages === undefined), {
     message: "must have either prompt or messages",

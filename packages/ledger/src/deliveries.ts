@@ -24,8 +24,8 @@ export type NewDelivery = {
   body: string;
 };
 
-/** A delivery as the courier needs it; `tried` counts the tries since it was last asked for. */
-export type OpenDelivery = NewDelivery & { state: DeliveryState; tried: number; createdMs: number };
+/** A delivery as the courier needs it; `tried` counts the tries since `askedMs`, when it was made or replayed. */
+export type OpenDelivery = NewDelivery & { state: DeliveryState; tried: number; askedMs: number };
 
 /** What follows from a try. */
 export type Verdict =
@@ -52,6 +52,7 @@ const record = z.looseObject({
   reason: z.string().default(""),
   tried: z.coerce.number(),
   created_at: z.coerce.number(),
+  asked_at: z.coerce.number(),
   next_at: z.coerce.number(),
 });
 
@@ -86,6 +87,12 @@ export function createDeliveries(
       const { id, tenant, job, endpoint, secret, ...rest } = made;
       const at = shardOf(id);
       const ofTenant = index({ kind: "tenant", name: tenant }, at);
+      const fields = Object.entries({
+        ...rest,
+        job,
+        endpoint: endpoint ?? undefined,
+        secret,
+      }).flatMap(([name, value]) => (value === undefined ? [] : [name, value]));
       const reply = await run(
         "open_delivery",
         [
@@ -96,12 +103,7 @@ export function createDeliveries(
           job === undefined ? ofTenant : index({ kind: "job", name: job }, at),
           endpoint === null ? ofTenant : index({ kind: "endpoint", name: endpoint }, at),
         ],
-        [
-          ...[id, keptS, urgent ? "1" : "0", "tenant", tenant],
-          ...Object.entries({ ...rest, job, endpoint: endpoint ?? undefined, secret }).flatMap(
-            ([name, value]) => (value === undefined ? [] : [name, value]),
-          ),
-        ],
+        [id, keptS, urgent ? "1" : "0", "tenant", tenant, ...fields],
       );
       return reply === 1;
     },
@@ -121,7 +123,7 @@ export function createDeliveries(
         body,
         ...(job !== undefined && { job }),
       };
-      return { ...made, state, tried, createdMs: found.created_at };
+      return { ...made, state, tried, askedMs: found.asked_at };
     },
 
     /** Notes a try (null: it was settled without one) and what follows. False: it is gone or settled. */
@@ -161,7 +163,13 @@ export function createDeliveries(
       const tries = await redis.lrange(keys.tries(id), 0, -1);
       const { type, job = null, endpoint = null, url, state, reason } = found;
       return delivery.parse({
-        ...{ id, object: "webhook_delivery", type, job, endpoint, url, state },
+        id,
+        object: "webhook_delivery",
+        type,
+        job,
+        endpoint,
+        url,
+        state,
         reason: reason === "" ? null : reason,
         created_at: new Date(found.created_at).toISOString(),
         next_try_at: state === "pending" ? new Date(found.next_at).toISOString() : null,
@@ -193,10 +201,10 @@ export function createDeliveries(
       );
     },
 
-    /** Ids of pending deliveries whose next try should have been made `lateMs` ago. */
-    async overdue(lateMs: number, limit: number): Promise<string[]> {
+    /** Ids of pending deliveries whose next try should have been made `lateMs` ago, the latest first; `limit` of them from the `from`th on. */
+    async overdue(lateMs: number, limit: number, from = 0): Promise<string[]> {
       const open = keys.openDeliveries(shard);
-      return redis.zrangebyscore(open, 0, Date.now() - lateMs, "LIMIT", 0, limit);
+      return redis.zrangebyscore(open, 0, Date.now() - lateMs, "LIMIT", from, limit);
     },
   };
 }

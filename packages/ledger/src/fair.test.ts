@@ -140,8 +140,16 @@ test("a job that has a webhook gets an entry in the outbox when it ends, others 
   const entries = await open.redis.xrange(open.keys.outbox("0"), "-", "+");
   expect(entries.map(([, fields]) => fields)).toEqual([
     [
-      ...["job", told.id, "event", "1", "state", "canceled", "tenant", "a"],
-      ...["webhook", JSON.stringify(webhook)],
+      "job",
+      told.id,
+      "event",
+      "1",
+      "state",
+      "canceled",
+      "tenant",
+      "a",
+      "webhook",
+      JSON.stringify(webhook),
     ],
   ]);
 });

@@ -4,7 +4,7 @@
 -- Returns 1, or 0 when it was there.
 if redis.call("EXISTS", KEYS[1]) == 1 then return 0 end
 local at = now_ms()
-redis.call("HSET", KEYS[1], "state", "pending", "tried", 0, "created_at", at, "next_at", at, unpack(ARGV, 4))
+redis.call("HSET", KEYS[1], "state", "pending", "tried", 0, "created_at", at, "asked_at", at, "next_at", at, unpack(ARGV, 4))
 redis.call("EXPIRE", KEYS[1], ARGV[2])
 redis.call("ZADD", KEYS[2], at, ARGV[1])
 for i = 4, 6 do

@@ -6,7 +6,7 @@ local record = redis.call("HMGET", KEYS[1], "state", "tenant")
 if not record[1] or record[2] ~= ARGV[3] then return -1 end
 if record[1] == "pending" then return 0 end
 local at = now_ms()
-redis.call("HSET", KEYS[1], "state", "pending", "reason", "", "tried", 0, "next_at", at)
+redis.call("HSET", KEYS[1], "state", "pending", "reason", "", "tried", 0, "asked_at", at, "next_at", at)
 redis.call("EXPIRE", KEYS[1], ARGV[2])
 redis.call("ZADD", KEYS[2], at, ARGV[1])
 redis.call("ZREM", KEYS[3], ARGV[1])

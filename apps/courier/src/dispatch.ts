@@ -1,0 +1,134 @@
+/** From the outbox to deliveries: who is to be told of what. Doing an entry twice changes nothing. */
+import type { KeptWebhook, OutboxEntry } from "@glimpse/contracts";
+import { keptWebhook } from "@glimpse/contracts";
+import type { Deliveries, Endpoints, Ledger, Taken } from "@glimpse/ledger";
+import { deliveryIdOf, signing } from "@glimpse/ledger";
+import type { Logger } from "@glimpse/telemetry";
+import type { JobNews } from "./message.ts";
+import { messageOf, noticeMessage, piecesMessage } from "./message.ts";
+import type { Lanes } from "./lanes.ts";
+
+export type DispatchDeps = {
+  shard: string;
+  ledger: Ledger;
+  deliveries: Deliveries;
+  endpoints: Endpoints;
+  /** Has a delivery tried as soon as possible. */
+  enqueue: (id: string) => Promise<void>;
+  sendInLane: Lanes;
+  maxBytes: number;
+  log: Logger;
+};
+
+/** Somebody who is to be told: an endpoint, or a job's own webhook. */
+type Receiver = Pick<KeptWebhook, "url" | "payload" | "secret"> & {
+  endpoint: string | null;
+  secrets: () => Promise<string[]>;
+};
+type Of<K extends string> = Extract<OutboxEntry, Record<K, unknown>>;
+
+/** Pieces are told while they are news or not at all. */
+const stalePiecesMs = 5_000;
+
+/** The returned function resolves to the entries that are done with; the others are to be taken again. */
+export function createDispatch(deps: DispatchDeps) {
+  const { shard, ledger, deliveries, endpoints, enqueue, sendInLane, maxBytes, log } = deps;
+
+  return async function dispatch(taken: Taken[]): Promise<Taken[]> {
+    const done = await Promise.all(
+      taken.map(async ({ entryId, entry }) => {
+        try {
+          if (entry === null) log.error({ entry: entryId }, "an entry that cannot be read");
+          else await dispatchOne(entry, Number(entryId.split("-")[0]));
+          return true;
+        } catch (error) {
+          log.warn({ error, entry: entryId }, "not dispatched");
+          return false;
+        }
+      }),
+    );
+    return taken.filter((_, i) => done[i]);
+  };
+
+  async function dispatchOne(entry: OutboxEntry, writtenMs: number): Promise<void> {
+    if ("delivery" in entry) return enqueue(entry.delivery as string);
+    if ("job" in entry) return tellOfJob(entry as Of<"job">);
+    if ("notice" in entry) return tellOfNotice(entry as Of<"notice">);
+    if (Date.now() - writtenMs > stalePiecesMs) return;
+    tellPieces(entry as Of<"pieces_of">).catch((error: unknown) =>
+      log.warn({ error }, "pieces not told"),
+    );
+  }
+
+  async function tellOfJob({ job: id, tenant, event, state, webhook }: Of<"job">): Promise<void> {
+    const type = `job.${state}`;
+    const receivers = await receiversOf(tenant, type, webhook);
+    if (receivers.length === 0) return;
+    const news: JobNews = { id, state, event, job: await ledger.read(id, tenant) };
+    await Promise.all(
+      receivers.map((receiver) => {
+        const body = messageOf(news, receiver.payload, maxBytes);
+        return deliver([id, String(event)], { tenant, type, job: id, body }, receiver);
+      }),
+    );
+  }
+
+  async function tellOfNotice({ notice, tenant, type, data }: Of<"notice">): Promise<void> {
+    const body = noticeMessage(type, data);
+    const receivers = await receiversOf(tenant, type, undefined);
+    await Promise.all(
+      receivers.map((receiver) => deliver([notice, type], { tenant, type, body }, receiver)),
+    );
+  }
+
+  async function deliver(
+    what: string[],
+    message: { tenant: string; type: string; job?: string; body: string },
+    { endpoint, url, secret }: Receiver,
+  ): Promise<void> {
+    const id = deliveryIdOf(shard, what, endpoint ?? "its own");
+    await deliveries.open({ id, ...message, endpoint, url, secret }, false);
+    await enqueue(id);
+  }
+
+  /** Best effort: one try, of which nothing is kept. */
+  async function tellPieces(entry: Of<"pieces_of">): Promise<void> {
+    const { pieces_of: id, tenant, from, to, webhook } = entry;
+    const receivers = await receiversOf(tenant, "job.delta", webhook);
+    if (receivers.length === 0) return;
+    const [job, events] = await Promise.all([
+      ledger.read(id, tenant),
+      ledger.readLog(id, from - 1, to - from + 1),
+    ]);
+    if (job === null) return;
+    const body = JSON.stringify(piecesMessage({ id, attempt: job.attempt }, { from, to }, events));
+    await Promise.all(
+      receivers.map(async ({ endpoint, url, secrets }) => {
+        const messageId = deliveryIdOf(shard, [id, "pieces", String(to)], endpoint ?? "its own");
+        const message = { id: messageId, url, body, secrets: await secrets() };
+        await sendInLane(`pieces ${endpoint ?? `${tenant} ${url}`}`, message);
+      }),
+    );
+  }
+
+  async function receiversOf(
+    tenant: string,
+    type: string,
+    webhook: string | undefined,
+  ): Promise<Receiver[]> {
+    const receivers: Receiver[] = [];
+    const own = webhook === undefined ? null : keptWebhook.parse(JSON.parse(webhook));
+    if (own?.events.includes(type)) {
+      const { url, payload, secret } = own;
+      const secrets = async () => (secret === undefined ? endpoints.ownSecrets(tenant) : [secret]);
+      receivers.push({ url, payload, secret, endpoint: null, secrets });
+    }
+    for (const endpoint of await endpoints.list(tenant)) {
+      if (endpoint.state !== "enabled" || !endpoint.events.includes(type)) continue;
+      const { id, url, payload } = endpoint;
+      const secrets = async () => signing(endpoint);
+      receivers.push({ url, payload, secret: undefined, endpoint: id, secrets });
+    }
+    return receivers;
+  }
+}
