@@ -39,13 +39,14 @@ function checked(body: unknown): unknown {
 function translate(request: PredictionRequest): Translated {
   const { input, version, webhook, webhook_events_filter: filter, ...rest } = request;
   const { priority, metadata, deadline_ms } = rest;
+  const events = eventsOf(filter);
   return {
     said: {
       ...present({ model: version && modelOf(version), priority, metadata, deadline_ms }),
       ...questionOf(input),
-      ...(webhook !== undefined && {
-        webhook: { url: webhook, payload: "full", events: eventsOf(filter) },
-      }),
+      // Who wants to hear of logs only hears nothing: there are none.
+      ...(webhook !== undefined &&
+        events.length > 0 && { webhook: { url: webhook, payload: "full", events } }),
     },
     asked: {
       door: "replicate",

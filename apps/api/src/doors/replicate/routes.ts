@@ -112,8 +112,10 @@ export function replicateDoor(deps: ReplicateDeps) {
 
   /** Absolute: clients would put another `/v1` before anything else. */
   function nextOf(c: Context<AppEnv>, cursor: string): string {
-    const query = new URLSearchParams({ cursor }).toString();
-    return `${originOf(c, deps.publicUrl)}${root}/predictions?${query}`;
+    const next = new URL(`${originOf(c, deps.publicUrl)}${root}/predictions`);
+    for (const [name, value] of Object.entries(c.req.query())) next.searchParams.set(name, value);
+    next.searchParams.set("cursor", cursor);
+    return next.href;
   }
 
   function modelOf(c: Context<AppEnv>, { id, versions }: ModelEntry) {
