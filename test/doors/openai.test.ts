@@ -1,6 +1,7 @@
 // OpenAI's official client, unmodified, against what `npm start` brings up; only its base URL is changed.
 import { readFile } from "node:fs/promises";
-import OpenAI from "openai";
+import { setTimeout as sleep } from "node:timers/promises";
+import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { System } from "../support/launch.ts";
 import { startSystem, temporaryFolder } from "../support/launch.ts";
@@ -161,6 +162,48 @@ describe("responses", () => {
     expect(numbers[0]).toBe(4);
     expect((await helper.finalResponse()).output_text).toBe(text);
   });
+});
+
+test("a batch of fifty questions with a picture each", async () => {
+  const lines = Array.from({ length: 50 }, (_, i) =>
+    JSON.stringify({
+      custom_id: `question-${i}`,
+      method: "POST",
+      url: "/v1/chat/completions",
+      body: { ...chat(), seed: i, max_completion_tokens: 4 },
+    }),
+  );
+  const input = await client.files.create({
+    file: await toFile(Buffer.from(lines.join("\n")), "questions.jsonl"),
+    purpose: "batch",
+  });
+  let batch = await client.batches.create({
+    input_file_id: input.id,
+    endpoint: "/v1/chat/completions",
+    completion_window: "24h",
+    metadata: { night: "1" },
+  });
+  while (!batch.completed_at) {
+    expect(["in_progress", "finalizing"]).toContain(batch.status);
+    await sleep(200);
+    batch = await client.batches.retrieve(batch.id);
+  }
+  expect(batch).toMatchObject({
+    status: "completed",
+    request_counts: { total: 50, completed: 50, failed: 0 },
+    metadata: { night: "1" },
+  });
+  const content = await (await client.files.content(batch.output_file_id ?? "")).text();
+  const answers = content
+    .trim()
+    .split("\n")
+    .map((json) => JSON.parse(json) as { custom_id: string; response: { status_code: number } });
+  expect(answers.map(({ custom_id }) => custom_id)).toEqual(lines.map((_, i) => `question-${i}`));
+  expect(new Set(answers.map(({ response }) => response.status_code))).toEqual(new Set([200]));
+  const batches = await client.batches.list({ limit: 1 });
+  expect(batches.data[0]?.id).toBe(batch.id);
+  await client.files.delete(input.id);
+  await expect(client.files.retrieve(input.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
 });
 
 test("models are listed", async () => {

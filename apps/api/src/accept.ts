@@ -1,5 +1,5 @@
 /** From a request's body to a recorded and enqueued job. */
-import type { Dialect } from "@glimpse/contracts";
+import type { Dialect, Priority } from "@glimpse/contracts";
 import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import type { Admission } from "./admission/admission.ts";
@@ -29,8 +29,8 @@ export type Submission = {
   dialect?: Dialect;
   /** Where its client reached the API. */
   origin?: string;
-  /** The deadline of a job that does not say its own. */
-  deadlineMs?: number;
+  /** What a job has that does not say so itself. */
+  fallback?: { priority?: Priority; deadlineMs?: number };
 };
 
 /** `isNew` is false when the same request had been accepted before. */
@@ -46,13 +46,20 @@ export function createAccept(deps: AcceptDeps) {
     chosenId,
     dialect,
     origin,
-    deadlineMs: usualDeadlineMs = shares.defaultDeadlineMs,
+    fallback = {},
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
     const sentBytes = bytes.byteLength; // gone once it is taken in
     const taken = await takeIn(bytes, contentType, choice, dialect);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
-    const { model, input, metadata, fingerprint, asked, priority = "normal" } = taken;
+    const {
+      model,
+      input,
+      metadata,
+      fingerprint,
+      asked,
+      priority = fallback.priority ?? "normal",
+    } = taken;
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
     }
@@ -60,7 +67,7 @@ export function createAccept(deps: AcceptDeps) {
     if (webhook !== undefined) await checkWebhookUrl(webhook.url, "webhook.url");
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
     const { version } = served;
-    const deadlineMs = taken.deadlineMs ?? usualDeadlineMs;
+    const deadlineMs = taken.deadlineMs ?? fallback.deadlineMs ?? shares.defaultDeadlineMs;
     const standing = {
       priority,
       deadlineMs,

@@ -10,6 +10,7 @@ import type { AuditDeps } from "./auth/audit.ts";
 import { audit } from "./auth/audit.ts";
 import type { AuthDeps } from "./auth/authenticate.ts";
 import { authenticate } from "./auth/authenticate.ts";
+import type { BatchDeps } from "./doors/batch-runner.ts";
 import { openAiDoor } from "./doors/openai/routes.ts";
 import type { ReplicateDeps } from "./doors/replicate/routes.ts";
 import { replicateDoor } from "./doors/replicate/routes.ts";
@@ -32,6 +33,7 @@ export type AppDeps = JobRoutesDeps &
   AuthDeps &
   AuditDeps &
   WebhookRoutesDeps &
+  BatchDeps &
   ReplicateDeps & {
     gates: Gates;
     /** Origins whose pages may call the API from a browser. */

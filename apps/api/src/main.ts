@@ -1,9 +1,12 @@
 /** The process: opens connections, listens, and on a signal ends everything in order. */
 import {
+  createAnnounce,
   createApiKeys,
   createAuditLog,
+  createBatches,
   createDeliveries,
   createEndpoints,
+  createFiles,
   createKeys,
   createLedger,
   createQueues,
@@ -65,6 +68,9 @@ const app = createApp({
   ledger,
   queues,
   takeIn: intake.takeIn,
+  files: createFiles(redis, keys, blobs, { shard, retentionS }),
+  batches: createBatches(redis, keys, { shard, retentionS }),
+  announce: createAnnounce(redis, keys, { shard }),
   checkWebhookUrl: createCheckWebhookUrl(config.outbound),
   endpoints: createEndpoints(redis, keys, { shard }),
   deliveries: createDeliveries(redis, keys, { shard, keptS: config.deliveryRetentionS }),

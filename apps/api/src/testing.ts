@@ -1,10 +1,13 @@
 /** An app on the test run's Redis, and pictures to send it. Not for production. */
 import { crc32, deflateSync } from "node:zlib";
 import {
+  createAnnounce,
   createApiKeys,
   createAuditLog,
+  createBatches,
   createDeliveries,
   createEndpoints,
+  createFiles,
   createRateLimiter,
   createReadLinkSecret,
 } from "@glimpse/ledger";
@@ -59,6 +62,9 @@ export async function openTestApp(
     apiKeys,
     auditLog: createAuditLog(open.redis, open.keys),
     takeIn: intake.takeIn,
+    files: createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 3_600 }),
+    batches: createBatches(open.redis, open.keys, { shard: "0", retentionS: 3_600 }),
+    announce: createAnnounce(open.redis, open.keys, { shard: "0" }),
     checkWebhookUrl: createCheckWebhookUrl(config.outbound),
     endpoints: createEndpoints(open.redis, open.keys, { shard: "0" }),
     deliveries,

@@ -36,9 +36,9 @@ const environment = sharedEnvironment.extend({
   /** Of a message; answers that do not fit are left out. */
   WEBHOOK_MAX_BYTES: count(20_000),
   /** How many webhooks are tried at the same time, by this process; to one receiver; to one host. */
-  WEBHOOK_CONCURRENCY: count(256),
+  WEBHOOK_CONCURRENCY: count(512),
   WEBHOOK_CONCURRENCY_PER_ENDPOINT: count(16),
-  WEBHOOK_CONCURRENCY_PER_HOST: count(64),
+  WEBHOOK_CONCURRENCY_PER_HOST: count(128),
   /** After how many failures, one after the other, a receiver is left alone for a while, for how long at first and at most. */
   WEBHOOK_BREAKER_FAILURES: count(5),
   WEBHOOK_BREAKER_MS: count(2_000),

@@ -57,6 +57,17 @@ export function createLanes(send: Send, limits: LaneLimits) {
     return lane;
   }
 
+  async function sendTo(host: string, message: Parameters<Send>[0]): Promise<Sent> {
+    hosts.set(host, (hosts.get(host) ?? 0) + 1);
+    try {
+      return await send(message);
+    } finally {
+      const left = (hosts.get(host) ?? 1) - 1;
+      if (left === 0) hosts.delete(host);
+      else hosts.set(host, left);
+    }
+  }
+
   /** Sends in the lane of this name. Null: not now. */
   return async function sendInLane(
     name: string,
@@ -64,23 +75,18 @@ export function createLanes(send: Send, limits: LaneLimits) {
   ): Promise<Sent | null> {
     const { places, breaker } = laneOf(name);
     const host = URL.parse(message.url)?.host ?? "";
-    const there = hosts.get(host) ?? 0;
-    if (there >= limits.perHost) return null;
-    hosts.set(host, there + 1);
     try {
       return await places.execute(() => {
         // While one try finds out how the receiver is, others would wait for it.
         if (breaker.state === CircuitState.HalfOpen) throw new BrokenCircuitError();
-        return breaker.execute(() => send(message));
+        if ((hosts.get(host) ?? 0) >= limits.perHost)
+          throw new BulkheadRejectedError(limits.perHost, 0);
+        return breaker.execute(() => sendTo(host, message));
       });
     } catch (error) {
       if (error instanceof BrokenCircuitError || error instanceof BulkheadRejectedError)
         return null;
       throw error;
-    } finally {
-      const left = (hosts.get(host) ?? 1) - 1;
-      if (left === 0) hosts.delete(host);
-      else hosts.set(host, left);
     }
   };
 }

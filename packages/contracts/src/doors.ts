@@ -6,6 +6,7 @@ export const dialect = z.enum([
   "native",
   "openai.chat",
   "openai.responses",
+  "openai.batch",
   "replicate",
   "replicate.model",
 ]);
@@ -21,6 +22,8 @@ export const asked = z.looseObject({
   includeUsage: z.boolean().default(false),
   /** Where its client reached the API, such as `https://host`. */
   origin: z.string().optional(),
+  /** What a batch's client calls its line. */
+  customId: z.string().optional(),
   /** Members of the answer that only repeat the request. */
   echo: z.record(z.string(), z.unknown()).default({}),
 });

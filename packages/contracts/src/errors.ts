@@ -91,6 +91,11 @@ export const errorCodes = {
   },
   too_many_streams: { status: 429, retryable: true, title: "There are too many open streams" },
   rate_limited: { status: 429, retryable: true, title: "There are too many requests" },
+  // Files and batches
+  file_not_found: { status: 404, retryable: false, title: "There is no such file" },
+  batch_not_found: { status: 404, retryable: false, title: "There is no such batch" },
+  batch_canceled: { status: 409, retryable: false, title: "The batch was canceled" },
+  batch_expired: { status: 504, retryable: false, title: "The batch's time was up" },
   // Pictures
   invalid_image: { status: 422, retryable: false, title: "The picture cannot be decoded" },
   unsupported_image_media_type: {

@@ -1,3 +1,4 @@
+export * from "./batches.ts";
 export * from "./blob-place.ts";
 export * from "./doors.ts";
 export * from "./environment.ts";

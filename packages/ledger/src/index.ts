@@ -2,6 +2,8 @@ export { apiKeyIdOf, createApiKeys, isLive, isSameKey } from "./api-keys.ts";
 export type { ApiKeys, StoredKey } from "./api-keys.ts";
 export { createAuditLog } from "./audit.ts";
 export type { AuditLog } from "./audit.ts";
+export { createBatches, createFiles } from "./batches.ts";
+export type { Batches, Files } from "./batches.ts";
 export { BlobError } from "./blobs.ts";
 export type { Blobs } from "./blobs.ts";
 export { createDeliveries, deliveryIdOf, newDeliveryId } from "./deliveries.ts";

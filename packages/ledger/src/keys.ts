@@ -85,6 +85,12 @@ export function createKeys(prefix: string) {
       of(shard, `deliveries:${kind}:${name}`),
     /** Sorted set by the next try's time: deliveries that are neither delivered nor dead. */
     openDeliveries: ofShard("deliveries-open"),
+    /** Hash: a tenant's thing that is not a job, by kind. */
+    shelved: (shard: string, kind: string, name: string) => of(shard, `${kind}:${name}`),
+    /** Sorted set by time: a tenant's things of a kind. */
+    shelf: (shard: string, kind: string, tenant: string) => of(shard, `${kind}-index:${tenant}`),
+    /** Sorted set by time: `<tenant>/<id>` of each batch that has not ended. */
+    openBatches: ofShard("batches-open"),
     /** Hash: live workers. */
     workers: ofShard("workers"),
     /** Hash: a picture that is kept, by the SHA-256 of its bytes. */

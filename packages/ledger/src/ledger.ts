@@ -143,6 +143,17 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return Number((await redis.pubsub("NUMSUB", keys.channel(id)))[1] ?? 0);
     },
 
+    /** The states of jobs, in their order; null for those that are not there. */
+    async states(ids: string[]): Promise<(string | null)[]> {
+      const pipeline = redis.pipeline();
+      for (const id of ids) pipeline.hget(keys.job(id), "state");
+      const replies = (await pipeline.exec()) ?? [];
+      return replies.map(([error, state]) => {
+        if (error !== null) throw error;
+        return z.string().nullable().parse(state);
+      });
+    },
+
     /** Up to `limit` of the log's events with numbers above `after` (-1: from the first), oldest first. */
     async readLog(id: string, after: number, limit = 1_000): Promise<LogEvent[]> {
       return readLog(redis, keys.log(id), after, limit);

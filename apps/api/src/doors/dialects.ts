@@ -1,6 +1,6 @@
 /** The languages that requests for jobs come in, each as a function to our own. Knows no HTTP: it runs in the intake's thread, too. */
 import type { Asked, Dialect } from "@glimpse/contracts";
-import { readChat, readResponses } from "./openai/read.ts";
+import { readBatchLine, readChat, readResponses } from "./openai/read.ts";
 import { readModelPrediction, readPrediction } from "./replicate/read.ts";
 
 /** A body of ours, still to be validated, and what its door needs in order to answer. */
@@ -13,4 +13,5 @@ export const dialects: Record<Dialect, (body: unknown) => Translated> = {
   "openai.responses": readResponses,
   replicate: readPrediction,
   "replicate.model": readModelPrediction,
+  "openai.batch": readBatchLine,
 };

@@ -78,7 +78,7 @@ export function createProject(deps: DoorDeps) {
     async submit(
       c: Context<AppEnv>,
       dialect: Dialect,
-      more: Pick<Submission, "origin" | "deadlineMs"> = {},
+      more: Pick<Submission, "origin" | "fallback"> = {},
     ): Promise<DoorJob> {
       const tenant = tenantOf(c);
       const key = readIdempotencyKey(c.req.header("Idempotency-Key"));

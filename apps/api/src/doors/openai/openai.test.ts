@@ -333,6 +333,165 @@ describe("responses", () => {
   });
 });
 
+describe("batches", () => {
+  async function upload(text: string): Promise<string> {
+    const body = new FormData();
+    body.append("purpose", "batch");
+    body.append("file", new File([text], "questions.jsonl"));
+    const response = await open.app.request("/v1/files", { method: "POST", body });
+    return named.parse(await response.json()).id;
+  }
+  const line = (custom_id: string, body: unknown, url = chatPath) =>
+    JSON.stringify({ custom_id, method: "POST", url, body });
+  const create = async (file: string) =>
+    named.parse(
+      await (
+        await post("/v1/batches", {
+          input_file_id: file,
+          endpoint: chatPath,
+          completion_window: "24h",
+        })
+      ).json(),
+    ).id;
+  const batchState = z.looseObject({
+    status: z.string(),
+    request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
+    output_file_id: z.string().nullable(),
+    error_file_id: z.string().nullable(),
+  });
+  const readBatch = async (id: string) =>
+    batchState.parse(await (await open.app.request(`/v1/batches/${id}`)).json());
+  const contentOf = async (file: string | null) => {
+    const text = await (await open.app.request(`/v1/files/${file}/content`)).text();
+    return text.split("\n").flatMap((json) => (json === "" ? [] : [JSON.parse(json) as object]));
+  };
+  /** The job of the latest line, once there is one that says this. */
+  const jobSaying = async (text: string) => {
+    for (;;) {
+      const { jobs } = await open.ledger.list({ tenant: defaultTenant }, 20, null);
+      for (const { id, state } of jobs) {
+        const input = await open.ledger.readInput(id, defaultTenant);
+        if (state === "queued" && input?.messages[0]?.content === text) return id;
+      }
+      await sleep(20);
+    }
+  };
+
+  test("each line is a job, and its answer a line, in the file's order", async () => {
+    const ask = (content: string) => ({ messages: [{ role: "user", content }] });
+    const file = await upload(
+      [
+        line("b", ask("first of the batch")),
+        "",
+        line("a", { messages: [] }),
+        "{",
+        line("c", { input: "third of the batch" }, "/v1/responses"),
+        line("d", ask("fourth of the batch")),
+      ].join("\r\n"),
+    );
+    const id = await create(file);
+    const first = await jobSaying("first of the batch");
+    expect(await open.ledger.read(first, defaultTenant)).toMatchObject({ priority: "low" });
+    await answer(await jobSaying("third of the batch"), "Three.");
+    await answer(first, "One.");
+    const error = { code: "engine_failure", message: "Broken.", retryable: true };
+    await open.ledger.finish(await begin(await jobSaying("fourth of the batch")), {
+      state: "failed",
+      error,
+    });
+    await expect
+      .poll(async () => (await readBatch(id)).status, { timeout: 10_000 })
+      .toBe("completed");
+    const batch = await readBatch(id);
+    expect(batch.request_counts).toEqual({ total: 5, completed: 2, failed: 3 });
+    expect(await contentOf(batch.output_file_id)).toMatchObject([
+      {
+        custom_id: "b",
+        response: { status_code: 200, body: { object: "chat.completion" } },
+        error: null,
+      },
+      { custom_id: "c", response: { status_code: 200, body: { object: "response" } } },
+    ]);
+    expect(await contentOf(batch.error_file_id)).toMatchObject([
+      { custom_id: "a", response: { status_code: 422, body: { error: { param: "messages" } } } },
+      {
+        custom_id: null,
+        response: { status_code: 400, body: { error: { code: "invalid_json" } } },
+      },
+      {
+        custom_id: "d",
+        response: { status_code: 500, body: { error: { code: "engine_failure" } } },
+      },
+    ]);
+  });
+
+  test("one that is canceled ends with what it has", async () => {
+    const file = await upload(
+      line("x", { messages: [{ role: "user", content: "never answered" }] }),
+    );
+    const id = await create(file);
+    const job = await jobSaying("never answered");
+    const canceled = await open.app.request(`/v1/batches/${id}/cancel`, { method: "POST" });
+    expect(batchState.parse(await canceled.json()).status).toBe("cancelling");
+    await expect
+      .poll(async () => (await readBatch(id)).status, { timeout: 10_000 })
+      .toBe("cancelled");
+    expect(await stateOf(job)).toBe("canceled");
+    const { error_file_id } = await readBatch(id);
+    expect(await contentOf(error_file_id)).toMatchObject([
+      { custom_id: "x", response: { status_code: 409, body: { error: { code: "job_canceled" } } } },
+    ]);
+    const list = await (await open.app.request("/v1/batches?limit=1")).json();
+    expect(list).toMatchObject({ data: [{ id }], has_more: true });
+  });
+
+  test("files are listed, removed, and refused when they are none", async () => {
+    const file = await upload("{}");
+    const list = await (await open.app.request("/v1/files?limit=1")).json();
+    expect(list).toMatchObject({ data: [{ id: file, bytes: 2, filename: "questions.jsonl" }] });
+    expect((await open.app.request(`/v1/files/${file}`, { method: "DELETE" })).status).toBe(200);
+    for (const rest of ["", "/content"])
+      expect((await open.app.request(`/v1/files/${file}${rest}`)).status).toBe(404);
+    const none = { input_file_id: file, endpoint: chatPath, completion_window: "24h" };
+    expect(problem.parse(await (await post("/v1/batches", none)).json()).code).toBe(
+      "file_not_found",
+    );
+    const empty = await upload("\n");
+    const nothing = await post("/v1/batches", { ...none, input_file_id: empty });
+    expect(problem.parse(await nothing.json()).code).toBe("invalid_request");
+    for (const [body, type, code] of [
+      ["x", "text/plain", "unsupported_media_type"],
+      ["--y\r\n", "multipart/form-data; boundary=x", "invalid_multipart"],
+      ["--x--\r\n", "multipart/form-data; boundary=x", "invalid_multipart"],
+    ] as const) {
+      const headers = { "Content-Type": type };
+      const response = await open.app.request("/v1/files", { method: "POST", body, headers });
+      expect(problem.parse(await response.json()).code).toBe(code);
+    }
+    const big = new FormData();
+    big.append("purpose", "batch");
+    big.append("file", new File(["x".repeat(4_000_001)], "big.jsonl"));
+    const response = await open.app.request("/v1/files", { method: "POST", body: big });
+    expect(problem.parse(await response.json()).code).toBe("body_too_large");
+  });
+});
+
+test("ten thousand deltas of a log come through, each in a chunk of its own", async () => {
+  const response = await post(chatPath, { messages, stream: true });
+  const attempt = await begin(await latest());
+  const text = response.text();
+  const words = Array.from({ length: 10_000 }, (_, i) => `${i} `);
+  for (let i = 0; i < words.length; i += 100)
+    await open.ledger.append(
+      attempt,
+      words.slice(i, i + 100).map((word) => ({ type: "delta" as const, text: word })),
+    );
+  const output = { text: words.join(""), reasoning: null, finish_reason: "stop" as const };
+  await open.ledger.finish(attempt, { state: "succeeded", output, usage });
+  const said = [...(await text).matchAll(/"content":"(\d+ )"/g)].map(([, word]) => word);
+  expect(said).toEqual(words);
+});
+
 describe("bad input", () => {
   const image = (url: string) => [
     { role: "user", content: [{ type: "image_url", image_url: url }] },

@@ -1,6 +1,6 @@
 /** From OpenAI's requests to ours. Knows no HTTP and no job: it runs in the intake's thread, too. */
 import type { ChatRequest, ResponsesRequest } from "@glimpse/contracts";
-import { chatRequest, responsesRequest } from "@glimpse/contracts";
+import { batchLine, chatRequest, responsesRequest } from "@glimpse/contracts";
 import { validate } from "../../validate.ts";
 import type { Translated } from "../dialects.ts";
 
@@ -78,6 +78,16 @@ export function readResponses(value: unknown): Translated {
 
 /** Which of one's own jobs goes first; nothing is faster for it among others'. */
 const tiers: Record<string, string> = { flex: "low", priority: "high", fast: "high" };
+
+/** A line of a batch: either of the above, in the background. Throws ApiErrors. */
+export function readBatchLine(value: unknown): Translated {
+  const { url, body, custom_id } = validate(batchLine, value);
+  const { said, asked } = url === "/v1/responses" ? readResponses(body) : readChat(body);
+  return {
+    said,
+    ...(asked && { asked: { ...asked, stream: false, background: true, customId: custom_id } }),
+  };
+}
 
 type Common = ChatRequest | ResponsesRequest;
 

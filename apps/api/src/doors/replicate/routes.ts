@@ -80,9 +80,9 @@ export function replicateDoor(deps: ReplicateDeps) {
 
   async function create(c: Context<AppEnv>, dialect: Dialect): Promise<Response> {
     const waitMs = readPreferredWait(c);
-    const deadlineMs = readCancelAfter(c);
+    const fallback = readCancelAfter(c);
     const origin = originOf(c, deps.publicUrl);
-    const submitted = await project.submit(c, dialect, { origin, ...deadlineMs });
+    const submitted = await project.submit(c, dialect, { origin, fallback });
     const job = waitMs === null ? submitted.job : await project.awaitEnd(c, submitted.job, waitMs);
     const prediction = await show(c)({ ...submitted, job });
     if (isTerminal(job.state)) return c.json(prediction, 201);

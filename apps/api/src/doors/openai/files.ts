@@ -1,0 +1,113 @@
+/** `/v1/files`: what batches are made of and what becomes of them. */
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ReadableStream } from "node:stream/web";
+import { Busboy } from "@fastify/busboy";
+import type { KeptFile } from "@glimpse/contracts";
+import { Hono } from "hono";
+import { z } from "zod";
+import { ApiError } from "../../api-error.ts";
+import type { AppEnv } from "../../errors.ts";
+import { tenantOf } from "../../tenant.ts";
+import { validate } from "../../validate.ts";
+import type { BatchDeps } from "../batch-runner.ts";
+
+/** Of a list: how many, and behind which. */
+export const pageQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(10_000).default(20),
+  after: z.string().nullish(),
+});
+
+export function fileRoutes({ files, limits }: BatchDeps) {
+  const app = new Hono<AppEnv>();
+
+  app.post("/v1/files", async (c) => {
+    const { name, purpose, bytes } = await readUpload(c.req.raw, limits.bodyBytes);
+    if (purpose !== "batch")
+      throw new ApiError("unsupported_parameter", "Files are taken for batches only.", "purpose");
+    const { id, file } = await files.create(tenantOf(c), name, purpose, bytes);
+    return c.json(fileOf(id, file));
+  });
+
+  app.get("/v1/files", async (c) => {
+    const { limit, after } = validate(pageQuery, c.req.query());
+    const found = await files.list(tenantOf(c), limit + 1, after ?? null);
+    const purpose = c.req.query("purpose");
+    const data = found
+      .slice(0, limit)
+      .map(({ id, thing }) => fileOf(id, thing))
+      .filter((file) => purpose === undefined || file.purpose === purpose);
+    return c.json(listOf(data, found.length > limit));
+  });
+
+  app.get("/v1/files/:id", async (c) => {
+    const id = c.req.param("id");
+    return c.json(fileOf(id, found(await files.get(tenantOf(c), id))));
+  });
+
+  app.get("/v1/files/:id/content", async (c) => {
+    const file = found(await files.get(tenantOf(c), c.req.param("id")));
+    const bytes = found(await files.read(file));
+    c.header("Content-Type", "application/jsonl");
+    c.header("Content-Disposition", "attachment");
+    return c.body(new Uint8Array(bytes));
+  });
+
+  app.delete("/v1/files/:id", async (c) => {
+    const id = c.req.param("id");
+    if (!(await files.remove(tenantOf(c), id))) throw noSuchFile();
+    return c.json({ id, object: "file", deleted: true });
+  });
+
+  return app;
+}
+
+export function listOf<T extends { id: string }>(data: T[], has_more: boolean) {
+  const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
+  return { object: "list", data, ...ends, has_more };
+}
+
+export function noSuchFile(): ApiError {
+  return new ApiError("file_not_found", "There is no such file.");
+}
+
+function found<T>(thing: T | null): T {
+  if (thing === null) throw noSuchFile();
+  return thing;
+}
+
+function fileOf(id: string, { name, purpose, bytes, createdMs }: KeptFile) {
+  const created_at = Math.floor(createdMs / 1_000);
+  return { id, object: "file", bytes, created_at, filename: name, purpose, status: "processed" };
+}
+
+/** A form's file, read as it comes. Throws ApiErrors. */
+async function readUpload(request: Request, maxBytes: number) {
+  const refuse = (message: string) => new ApiError("invalid_multipart", message);
+  const type = request.headers.get("Content-Type") ?? "";
+  if (!/^multipart\/form-data;/i.test(type) || request.body === null)
+    throw new ApiError("unsupported_media_type", "Send multipart/form-data.");
+  const chunks: Buffer[] = [];
+  const form = { name: null as string | null, purpose: "", isCut: false };
+  try {
+    const reader = new Busboy({
+      headers: { "content-type": type },
+      limits: { fileSize: maxBytes, files: 1, fields: 8, fieldSize: 1_024 },
+    });
+    reader.on("field", (field, value) => {
+      if (field === "purpose") form.purpose = value;
+    });
+    reader.on("file", (field, stream, name) => {
+      if (field === "file") form.name = name || "file";
+      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+      stream.on("limit", () => (form.isCut = true));
+    });
+    await pipeline(Readable.fromWeb(request.body as ReadableStream), reader);
+  } catch {
+    throw refuse("The body is not a valid multipart form.");
+  }
+  if (form.isCut)
+    throw new ApiError("body_too_large", `The file has more than ${maxBytes} bytes.`, "file");
+  if (form.name === null) throw refuse("The form has no file.");
+  return { name: form.name, purpose: form.purpose, bytes: new Uint8Array(Buffer.concat(chunks)) };
+}
