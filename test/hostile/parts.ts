@@ -1,5 +1,6 @@
 /** All parts of `pnpm test:hostile`: one line each. */
 import { http } from "./http.ts";
+import { json } from "./json.ts";
 import type { Part } from "./rows.ts";
 
-export const parts: Part[] = [http];
+export const parts: Part[] = [http, json];

@@ -50,8 +50,8 @@ export type Stage = {
   /** On top of the environment of the API. */
   env?: Record<string, string>;
   rows: Row[];
-  /** Told after the rows: what is wrong that no single answer shows. */
-  findings?(): string[] | Promise<string[]>;
+  /** Told after the rows, with the API's log: what is wrong that no single answer shows. */
+  findings?(log: Record<string, unknown>[]): string[] | Promise<string[]>;
   close?(): void | Promise<void>;
 };
 

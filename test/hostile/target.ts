@@ -58,19 +58,27 @@ export function createTarget(url: string): Target {
   };
 }
 
-/** Whether an answer with a declared length has all of it; one without ends with its connection. */
-function isWhole(bytes: Buffer): boolean {
+/** Whether an answer with a declared length has all of it. One that closes its connection, or has no length, ends with that. */
+function isWhole(received: Buffer): boolean {
+  const bytes = afterContinue(received);
   const end = bytes.indexOf("\r\n\r\n");
   if (end === -1) return false;
   const head = bytes.subarray(0, end).toString("latin1");
+  if (/^connection: *close/im.test(head)) return false;
   if (/^HTTP\/1\.1 (204|304)/.test(head)) return true;
   if (/^transfer-encoding: *chunked/im.test(head)) return bytes.includes("\r\n0\r\n\r\n", end);
   const length = /^content-length: *(\d+)/im.exec(head)?.[1];
   return length !== undefined && bytes.length >= end + 4 + Number(length);
 }
 
-function readAnswer(bytes: Buffer): Answer {
-  const text = bytes.toString("utf8");
+/** What follows a permission to go on (100), which is no answer. */
+function afterContinue(bytes: Buffer): Buffer {
+  const goOn = "HTTP/1.1 100 Continue\r\n\r\n";
+  return bytes.toString("latin1", 0, goOn.length) === goOn ? bytes.subarray(goOn.length) : bytes;
+}
+
+function readAnswer(received: Buffer): Answer {
+  const text = afterContinue(received).toString("utf8");
   const [head = "", ...rest] = text.split("\r\n\r\n");
   const [first = "", ...lines] = head.split("\r\n");
   const headers = new Headers();

@@ -179,7 +179,7 @@ describe("bad input", () => {
       "unknown_field",
       "options.temprature",
     ],
-    ["__proto__", String.raw`{"prompt":"x","__proto__":{}}`, 422, "unknown_field", "__proto__"],
+    ["__proto__", String.raw`{"prompt":"x","__proto__":{}}`, 400, "invalid_json"],
     [
       "an option of the wrong type",
       { prompt, options: { max_tokens: "9" } },
@@ -302,7 +302,7 @@ describe("bad input", () => {
       "invalid_image_url",
     ],
     ["a file URL", { prompt, images: ["file:///etc/passwd"] }, 422, "invalid_image_url"],
-    ["an http URL", { prompt, images: ["http://example.com/a.png"] }, 422, "invalid_image_url"],
+    ["an ftp URL", { prompt, images: ["ftp://example.com/a.png"] }, 422, "invalid_image_url"],
     [
       "a URL into this machine",
       { prompt, images: ["https://127.0.0.1/a.png"] },
