@@ -54,6 +54,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     await next();
     if (deps.closing.aborted) c.header("Connection", "close");
   });
+  app.use(deps.gates.address);
   app.use(deps.gates.byAddress);
   app.use(authenticate(deps));
   app.use(deps.gates.byKey);

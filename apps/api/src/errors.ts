@@ -8,10 +8,14 @@ import type { RequestIdVariables } from "hono/request-id";
 import { ApiError } from "./api-error.ts";
 import type { Caller } from "./auth/caller.ts";
 
-/** `outgoing` is there when a server stands behind the app. */
+/** `outgoing` is there when a server stands behind the app; `address` is the client's, null without one. */
 export type AppEnv = {
   Bindings: Partial<HttpBindings>;
-  Variables: RequestIdVariables & { caller: Caller; auditTarget?: string };
+  Variables: RequestIdVariables & {
+    address: string | null;
+    caller: Caller;
+    auditTarget?: string;
+  };
 };
 
 /** Hono's error handler: logs what is ours, hides what is not the client's. */
