@@ -1,6 +1,8 @@
 /** All parts of `pnpm test:hostile`: one line each. */
 import { http } from "./http.ts";
 import { json } from "./json.ts";
+import { prompts } from "./prompts.ts";
+import { retries } from "./retries.ts";
 import type { Part } from "./rows.ts";
 
-export const parts: Part[] = [http, json];
+export const parts: Part[] = [http, json, retries, prompts];
