@@ -53,7 +53,7 @@ async function atOnce(
   ask: (i: number) => Response | Promise<Response>,
 ): Promise<Response[]> {
   await submit(from("9.9.9.9"));
-  return Promise.all(Array.from({ length: count }, (_, i) => ask(i)));
+  return Promise.all(Array.from({ length: count }, async (_, i) => ask(i)));
 }
 
 /** As if this address had connected through one proxy of ours. */
