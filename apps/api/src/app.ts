@@ -60,7 +60,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.use(deps.gates.byKey);
   app.use(deps.gates.streams);
   app.use(audit(deps));
-  app.onError(createErrorHandler(deps.log));
+  app.onError(createErrorHandler(deps.log, deps.metrics));
   app.notFound((c) => {
     throw new ApiError("not_found", `There is nothing at ${c.req.path}.`);
   });

@@ -7,7 +7,7 @@ import {
   createReadLinkSecret,
 } from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
-import { createLogger } from "@glimpse/telemetry";
+import { createLogger, createMetrics } from "@glimpse/telemetry";
 import { createAdmission } from "./admission/admission.ts";
 import type { AppDeps } from "./app.ts";
 import { createApp } from "./app.ts";
@@ -17,6 +17,7 @@ import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
 import { createGates } from "./limits/gates.ts";
+import { createApiMetrics } from "./metrics.ts";
 
 export const testLimits = {
   bodyBytes: 4_000_000,
@@ -47,10 +48,13 @@ export async function openTestApp(
   const gates = createGates(config.gateway, (rate) =>
     createRateLimiter(open.redis, open.keys, rate),
   );
+  const admission = createAdmission(open.ledger, config.admission);
+  const metrics = createMetrics({ ofProcess: false });
   const app = createApp({
     ...open,
     gates,
-    admission: createAdmission(open.ledger, config.admission),
+    admission,
+    metrics: createApiMetrics(metrics, { admission, gates }),
     auth: createAuth(config.auth, apiKeys, createReadLinkSecret(open.redis, open.keys)),
     apiKeys,
     auditLog: createAuditLog(open.redis, open.keys),

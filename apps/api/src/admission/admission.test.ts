@@ -107,6 +107,9 @@ test("a version whose jobs break the engine is not asked for more, and tried aga
   expect(await refusal(await send())).toEqual([503, "model_unavailable", 2]);
   const ready = readiness.parse(await (await open.app.request("/ready")).json());
   expect(ready.breakers).toEqual({ [version]: "open" });
+  const metrics = await (await open.app.request("/metrics")).text();
+  expect(metrics).toContain('glimpse_breaker_state{version="nano@1",state="open"} 1');
+  expect(metrics).toContain('glimpse_refusals_total{code="model_unavailable"} 1');
 
   await sleep(2_000);
   const probe = await submit();
