@@ -14,25 +14,32 @@ export function createApiMetrics(
   metrics: Metrics,
   { admission, gates }: { admission: Admission; gates: Gates },
 ): ApiMetrics {
-  const { contentType, text, counter, gauge } = metrics;
-  const refusals = counter("glimpse_refusals_total", "Requests answered 429 or 503.", "code");
-  gauge("glimpse_breaker_state", "1 for the state that it is in.", ["version", "state"], () =>
-    Object.entries(admission.states()).flatMap(([version, now]) =>
-      breakerState.options.map((state) => ({
-        labels: { version, state },
-        value: state === now ? 1 : 0,
-      })),
-    ),
+  const refusals = metrics.counter(
+    "glimpse_refusals_total",
+    "Requests answered 429 or 503.",
+    "code",
+  );
+  metrics.gauge(
+    "glimpse_breaker_state",
+    "1 for the state that it is in.",
+    ["version", "state"],
+    () =>
+      Object.entries(admission.states()).flatMap(([version, now]) =>
+        breakerState.options.map((state) => ({
+          labels: { version, state },
+          value: state === now ? 1 : 0,
+        })),
+      ),
   );
   const held = (name: "bytes" | "streams") => [{ labels: {}, value: gates.held()[name] }];
-  gauge("glimpse_bytes_in_flight", "Of bodies that are received or worked on.", [], () =>
+  metrics.gauge("glimpse_bytes_in_flight", "Of bodies that are received or worked on.", [], () =>
     held("bytes"),
   );
-  gauge("glimpse_event_streams", "Open streams of events.", [], () => held("streams"));
+  metrics.gauge("glimpse_event_streams", "Open streams of events.", [], () => held("streams"));
 
   return {
-    contentType,
-    text,
+    contentType: metrics.contentType,
+    text: () => metrics.text(),
     countRefusal(code) {
       if (errorCodes[code].status === 429 || errorCodes[code].status === 503) refusals(code);
     },

@@ -22,6 +22,15 @@ const paths = {
       },
     },
   },
+  "/metrics": {
+    get: {
+      operationId: "metrics",
+      responses: {
+        200: { description: "For Prometheus", content: { "text/plain": {} } },
+        ...problems,
+      },
+    },
+  },
   "/openapi.json": {
     get: {
       operationId: "describe",
