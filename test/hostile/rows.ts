@@ -23,6 +23,10 @@ export type Target = {
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Answer>;
   /** These bytes on a connection of their own, until it is closed or an answer is whole. */
   raw(...pieces: (string | Uint8Array)[]): Promise<Answer>;
+  /** The same, and after `first` this piece again and again. */
+  slow(first: string, piece: string, everyMs: number): Promise<Answer>;
+  /** Sends and reads nothing; resolves when the server has closed the connection. */
+  unread(bytes: string): Promise<Answer>;
 };
 
 export type Row = {
