@@ -4,6 +4,7 @@ import { json } from "./json.ts";
 import { prompts } from "./prompts.ts";
 import { retries } from "./retries.ts";
 import type { Part } from "./rows.ts";
+import { ssrf } from "./ssrf.ts";
 import { slow } from "./slow.ts";
 
-export const parts: Part[] = [http, json, retries, prompts, slow];
+export const parts: Part[] = [http, json, retries, prompts, ssrf, slow];
