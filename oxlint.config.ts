@@ -147,6 +147,7 @@ export default defineConfig({
         "**/*.test.ts",
         "**/testing-s3.ts",
         "packages/converter/src/{ask,cli}.ts",
+        "apps/api/src/keys-cli.ts",
       ],
       rules: { "no-console": "off" },
     },

@@ -1,5 +1,10 @@
 /** All parts of `pnpm test:hostile`: one line each. */
 import { http } from "./http.ts";
+import { json } from "./json.ts";
+import { prompts } from "./prompts.ts";
+import { retries } from "./retries.ts";
 import type { Part } from "./rows.ts";
+import { ssrf } from "./ssrf.ts";
+import { slow } from "./slow.ts";
 
-export const parts: Part[] = [http];
+export const parts: Part[] = [http, json, retries, prompts, ssrf, slow];

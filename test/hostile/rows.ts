@@ -23,6 +23,10 @@ export type Target = {
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Answer>;
   /** These bytes on a connection of their own, until it is closed or an answer is whole. */
   raw(...pieces: (string | Uint8Array)[]): Promise<Answer>;
+  /** The same, and after `first` this piece again and again. */
+  slow(first: string, piece: string, everyMs: number): Promise<Answer>;
+  /** Sends and reads nothing; resolves when the server has closed the connection. */
+  unread(bytes: string): Promise<Answer>;
 };
 
 export type Row = {
@@ -50,8 +54,8 @@ export type Stage = {
   /** On top of the environment of the API. */
   env?: Record<string, string>;
   rows: Row[];
-  /** Told after the rows: what is wrong that no single answer shows. */
-  findings?(): string[] | Promise<string[]>;
+  /** Told after the rows, with the API's log: what is wrong that no single answer shows. */
+  findings?(log: Record<string, unknown>[]): string[] | Promise<string[]>;
   close?(): void | Promise<void>;
 };
 

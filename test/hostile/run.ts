@@ -53,7 +53,7 @@ export async function runPart(part: Part, size: Size): Promise<Report> {
       const { state } = await createClient(system.url).infer({ prompt: "Are you well?" });
       if (state !== "succeeded") findings.push(`an honest job afterwards: ${state}`);
     }
-    findings.push(...((await stage.findings?.()) ?? []));
+    findings.push(...((await stage.findings?.(system.api.log)) ?? []));
   } catch (error) {
     findings.push(`broke off: ${error instanceof Error ? error.message : String(error)}`);
   } finally {

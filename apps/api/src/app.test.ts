@@ -2,6 +2,7 @@ import type { Job } from "@glimpse/contracts";
 import { defaultTenant, job, problem, readiness } from "@glimpse/contracts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { openApiDocument } from "./openapi.ts";
 import { dataUrl, openTestApp, png } from "./testing.ts";
 
 const documentShape = z.object({
@@ -179,7 +180,7 @@ describe("bad input", () => {
       "unknown_field",
       "options.temprature",
     ],
-    ["__proto__", String.raw`{"prompt":"x","__proto__":{}}`, 422, "unknown_field", "__proto__"],
+    ["__proto__", String.raw`{"prompt":"x","__proto__":{}}`, 400, "invalid_json"],
     [
       "an option of the wrong type",
       { prompt, options: { max_tokens: "9" } },
@@ -302,7 +303,7 @@ describe("bad input", () => {
       "invalid_image_url",
     ],
     ["a file URL", { prompt, images: ["file:///etc/passwd"] }, 422, "invalid_image_url"],
-    ["an http URL", { prompt, images: ["http://example.com/a.png"] }, 422, "invalid_image_url"],
+    ["an ftp URL", { prompt, images: ["ftp://example.com/a.png"] }, 422, "invalid_image_url"],
     [
       "a URL into this machine",
       { prompt, images: ["https://127.0.0.1/a.png"] },
@@ -518,6 +519,19 @@ describe("the service", () => {
     }
     expect(document.components.schemas["Submission"]?.["additionalProperties"]).toBe(false);
     expect(Object.keys(document.paths)).toContain("/v1/jobs/{id}/events");
+  });
+
+  test("describes every route, and what each needs", async () => {
+    const { paths } = openApiDocument;
+    const described = Object.entries(paths).flatMap(([path, operations]) =>
+      Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    const routes = open.app.routes
+      .filter(({ method, path }) => method !== "ALL" && path !== "/*")
+      .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`);
+    expect(described.toSorted()).toEqual([...new Set(routes)].toSorted());
+    expect(paths["/healthz"]!["get"]).toMatchObject({ security: [] });
+    expect(paths["/v1/jobs"]!["post"]).toMatchObject({ security: [{ key: ["jobs:write"] }] });
   });
 
   test("says what is not there, and what cannot be done with what is", async () => {

@@ -63,12 +63,13 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     await next();
     if (deps.closing.aborted) c.header("Connection", "close");
   });
+  app.use(deps.gates.address);
   app.use(deps.gates.byAddress);
   app.use(authenticate(deps));
   app.use(deps.gates.byKey);
   app.use(deps.gates.streams);
   app.use(audit(deps));
-  app.onError(createErrorHandler(deps.log));
+  app.onError(createErrorHandler(deps.log, deps.metrics));
   app.notFound((c) => {
     throw new ApiError("not_found", `There is nothing at ${c.req.path}.`);
   });

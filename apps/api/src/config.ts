@@ -146,6 +146,12 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   };
 }
 
+/** Where keys are kept, for the command line; the API's other settings may be wrong or missing. */
+export function readStore(env: Record<string, string | undefined> = process.env) {
+  const { REDIS_URL: redisUrl, KEY_PREFIX: keyPrefix } = parseEnvironment(sharedEnvironment, env);
+  return { redisUrl, keyPrefix };
+}
+
 function isLoopback(host: string): boolean {
   if (host === "localhost") return true;
   const address = host.replace(/^\[|\]$/g, "");

@@ -7,19 +7,25 @@ import type { Context } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { ApiError } from "./api-error.ts";
 import type { Caller } from "./auth/caller.ts";
+import type { ApiMetrics } from "./metrics.ts";
 
-/** `outgoing` is there when a server stands behind the app. */
+/** `outgoing` is there when a server stands behind the app; `address` is the client's, null without one. */
 export type AppEnv = {
   Bindings: Partial<HttpBindings>;
-  Variables: RequestIdVariables & { caller: Caller; auditTarget?: string };
+  Variables: RequestIdVariables & {
+    address: string | null;
+    caller: Caller;
+    auditTarget?: string;
+  };
 };
 
 /** Hono's error handler: logs what is ours, hides what is not the client's. */
-export function createErrorHandler(log: Logger) {
+export function createErrorHandler(log: Logger, metrics: Pick<ApiMetrics, "countRefusal">) {
   return function onError(error: Error, c: Context<AppEnv>): Response {
     const request_id = c.get("requestId");
     const refusal = refusalOf(error);
     if (refusal !== null) {
+      metrics.countRefusal(refusal.code);
       if (refusal !== error) log.warn({ error, request_id }, "cannot serve just now");
       return problemResponse(c, refusal);
     }

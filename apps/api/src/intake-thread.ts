@@ -8,6 +8,7 @@ import { createFetchImage } from "./fetch-image.ts";
 import type { Choice, TakenIn } from "./intake.ts";
 import { createIntake } from "./intake.ts";
 
+export type IntakeConfig = Omit<Config, "auth">;
 export type IntakeTask = {
   bytes: Uint8Array<ArrayBuffer>;
   contentType: string;
@@ -18,7 +19,7 @@ export type IntakeReply =
   | { ok: true; taken: TakenIn | "known" }
   | { ok: false; code: ErrorCode; message: string; param: string | null };
 
-const config = workerData as Config;
+const config = workerData as IntakeConfig;
 const { redisUrl, keyPrefix, shard, retentionS, limits, maxBlobBytes: budgetBytes } = config;
 const redis = connectRedis(redisUrl, "failFast", () => {});
 const bulk = connectRedis(redisUrl, "bulk", () => {});

@@ -43,6 +43,7 @@ function findFault(bytes: Uint8Array): string | null {
       if (isName && names) {
         if (end - i > maxNameBytes) return `has a field name of more than ${maxNameBytes} bytes`;
         const name = readName(bytes.subarray(i, end + 1));
+        if (name === "__proto__") return "has a field __proto__";
         if (names.has(name)) return "has the same field twice in an object";
         names.add(name);
         isName = false;

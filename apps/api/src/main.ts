@@ -17,7 +17,7 @@ import {
   Subscriber,
   untilReady,
 } from "@glimpse/ledger";
-import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
+import { createMetrics, createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
 import { createAdmission } from "./admission/admission.ts";
 import { createApp } from "./app.ts";
 import { createAuth } from "./auth/create-auth.ts";
@@ -27,6 +27,7 @@ import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
 import { limitConnections } from "./limits/connections.ts";
 import { createGates } from "./limits/gates.ts";
+import { createApiMetrics } from "./metrics.ts";
 import { createServer } from "./server.ts";
 import { createCheckWebhookUrl } from "./webhook-url.ts";
 
@@ -59,9 +60,11 @@ const closing = new AbortController();
 
 const apiKeys = createApiKeys(redis, keys);
 const gates = createGates(config.gateway, (rate) => createRateLimiter(redis, keys, rate));
+const admission = createAdmission(ledger, config.admission);
 const app = createApp({
   gates,
-  admission: createAdmission(ledger, config.admission),
+  admission,
+  metrics: createApiMetrics(createMetrics({ ofProcess: true }), { admission, gates }),
   auth: createAuth(config.auth, apiKeys, createReadLinkSecret(redis, keys)),
   apiKeys,
   auditLog: createAuditLog(redis, keys),

@@ -12,7 +12,7 @@ import {
   createReadLinkSecret,
 } from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
-import { createLogger } from "@glimpse/telemetry";
+import { createLogger, createMetrics } from "@glimpse/telemetry";
 import { createAdmission } from "./admission/admission.ts";
 import type { AppDeps } from "./app.ts";
 import { createApp } from "./app.ts";
@@ -23,6 +23,7 @@ import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
 import { createGates } from "./limits/gates.ts";
 import { createCheckWebhookUrl } from "./webhook-url.ts";
+import { createApiMetrics } from "./metrics.ts";
 
 export const testLimits = {
   bodyBytes: 4_000_000,
@@ -54,10 +55,13 @@ export async function openTestApp(
     createRateLimiter(open.redis, open.keys, rate),
   );
   const deliveries = createDeliveries(open.redis, open.keys, { shard: "0", keptS: 3_600 });
+  const admission = createAdmission(open.ledger, config.admission);
+  const metrics = createMetrics({ ofProcess: false });
   const app = createApp({
     ...open,
     gates,
-    admission: createAdmission(open.ledger, config.admission),
+    admission,
+    metrics: createApiMetrics(metrics, { admission, gates }),
     auth: createAuth(config.auth, apiKeys, createReadLinkSecret(open.redis, open.keys)),
     apiKeys,
     auditLog: createAuditLog(open.redis, open.keys),

@@ -38,7 +38,7 @@ function entryOf(c: Context<AppEnv>): Omit<AuditEntry, "id"> {
     status: c.res.status,
     tenant,
     key,
-    address: c.env.incoming?.socket.remoteAddress ?? null,
+    address: c.get("address"),
     request_id: c.get("requestId"),
   };
 }

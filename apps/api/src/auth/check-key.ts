@@ -30,7 +30,7 @@ export function createCheckKey(apiKeys: Pick<ApiKeys, "read">) {
   };
   return {
     check,
-    async isLive(id: string): Promise<boolean> {
+    isLive: async (id: string): Promise<boolean> => {
       const key = await find(id);
       return key !== null && isLive(key);
     },

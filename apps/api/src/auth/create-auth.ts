@@ -13,12 +13,15 @@ export function createAuth(
   apiKeys: Pick<ApiKeys, "read">,
   readLinkSecret: () => Promise<Uint8Array>,
 ): AuthDeps["auth"] {
-  const { check, isLive } = createCheckKey(apiKeys);
-  const checks = [...(keys ? [check] : []), ...(jwt === null ? [] : [createCheckJwt(jwt)])];
+  const checkKey = createCheckKey(apiKeys);
+  const checks = [
+    ...(keys ? [checkKey.check] : []),
+    ...(jwt === null ? [] : [createCheckJwt(jwt)]),
+  ];
   const everybody = isLoopback ? anybody : anyStranger;
   const ownSecret = linkSecret === undefined ? null : Promise.resolve(Buffer.from(linkSecret));
   return {
     checks: checks.length > 0 ? checks : everybody,
-    links: createLinks(() => ownSecret ?? readLinkSecret(), isLive),
+    links: createLinks(() => ownSecret ?? readLinkSecret(), checkKey.isLive),
   };
 }

@@ -9,10 +9,7 @@ const list = z
   .pipe(z.array(z.string().min(1)));
 
 const symmetric = ["HS256", "HS384", "HS512"] as const;
-const asymmetric = [
-  ...["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
-  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
-];
+const asymmetric = "RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,Ed25519".split(",");
 
 export const authEnvironment = z.object({
   /** Which credentials are accepted. `none` is the default on an address that only this machine can reach. */

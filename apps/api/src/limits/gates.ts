@@ -3,7 +3,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { ApiError } from "../api-error.ts";
 import { readBody } from "../body.ts";
 import type { AppEnv } from "../errors.ts";
-import { createClientAddress } from "./client-address.ts";
+import { addressGroup, readClientAddress } from "./client-address.ts";
 import type { OpenLimiter } from "./rate-limit.ts";
 import { rateLimit } from "./rate-limit.ts";
 import type { GatewaySettings } from "./settings.ts";
@@ -11,6 +11,8 @@ import type { Outcome } from "./tally.ts";
 import { createTally } from "./tally.ts";
 
 export type Gates = {
+  /** Finds out where a request comes from: before all others. */
+  address: MiddlewareHandler<AppEnv>;
   /** Before authentication, so that guessing is limited, too. */
   byAddress: MiddlewareHandler<AppEnv>;
   /** After it. */
@@ -29,7 +31,7 @@ export type Gates = {
 
 export function createGates(settings: GatewaySettings, open: OpenLimiter): Gates {
   const { perAddress, perKey, streamsPerKey, bytesInFlight, bytesInFlightPerKey } = settings;
-  const clientAddress = createClientAddress(settings.trustedProxies);
+  const ofAddress = (c: Context<AppEnv>) => addressGroup(c.get("address"));
   const bytes = createTally({ most: bytesInFlight, mostEach: bytesInFlightPerKey });
   const openStreams = createTally({ most: Number.MAX_SAFE_INTEGER, mostEach: streamsPerKey });
   /** A key, or the tenant of whoever has proved it otherwise; null for everybody else. */
@@ -37,10 +39,11 @@ export function createGates(settings: GatewaySettings, open: OpenLimiter): Gates
     const { key, tenant } = c.get("caller");
     return settings.hasKeys && tenant !== "" ? (key ?? tenant) : null;
   };
-  const holder = (c: Context<AppEnv>) => caller(c) ?? clientAddress(c);
+  const holder = (c: Context<AppEnv>) => caller(c) ?? ofAddress(c);
 
   return {
-    byAddress: rateLimit("ip", perAddress, open, clientAddress),
+    address: readClientAddress(settings.trustedProxies),
+    byAddress: rateLimit("ip", perAddress, open, ofAddress),
     byKey: rateLimit("key", perKey, open, caller),
 
     async streams(c, next) {

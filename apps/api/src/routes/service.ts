@@ -5,6 +5,7 @@ import { Hono } from "hono";
 import type { Admission } from "../admission/admission.ts";
 import type { AppEnv } from "../errors.ts";
 import { listModels, readReadiness } from "../health.ts";
+import type { ApiMetrics } from "../metrics.ts";
 import { openApiDocument } from "../openapi.ts";
 
 export type ServiceRoutesDeps = {
@@ -13,6 +14,7 @@ export type ServiceRoutesDeps = {
   admission: Admission;
   served: { model: string; version: string };
   loopDelay: () => LoopDelay;
+  metrics: ApiMetrics;
 };
 
 export function serviceRoutes({
@@ -21,6 +23,7 @@ export function serviceRoutes({
   admission,
   served,
   loopDelay,
+  metrics,
 }: ServiceRoutesDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>();
   routes.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
@@ -28,6 +31,11 @@ export function serviceRoutes({
   routes.get("/ready", async (c) => {
     const readiness = await readReadiness(ledger, subscriber, served, admission);
     return c.json(readiness, readiness.ready ? 200 : 503);
+  });
+  routes.get("/metrics", async (c) => {
+    // So that how the version does is known without anybody asking for a job; an outage of Redis is no reason to say nothing.
+    await admission.readPulse(served.version).catch(() => {});
+    return c.body(await metrics.text(), 200, { "Content-Type": metrics.contentType });
   });
   routes.get("/openapi.json", (c) => c.json(openApiDocument));
   return routes;
