@@ -50,7 +50,7 @@ export function createAccept(deps: AcceptDeps) {
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
     const sentBytes = bytes.byteLength; // gone once it is taken in
-    const taken = await takeIn(bytes, contentType, choice, dialect);
+    const taken = await takeIn(bytes, contentType, choice, { tenant, dialect });
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
     const {
       model,

@@ -24,15 +24,15 @@ export function createIntakePool(
     atomics: "disabled",
   });
   return {
-    async takeIn(bytes, contentType, choice, dialect) {
+    async takeIn(bytes, contentType, choice, from) {
       if (
         bytes.length <= smallBytes &&
         !Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("://")
       ) {
-        return inPlace(bytes, contentType, choice, dialect);
+        return inPlace(bytes, contentType, choice, from);
       }
       const reply = await pool.run(
-        { bytes, contentType, choice, ...(dialect && { dialect }) },
+        { bytes, contentType, choice, from },
         { transferList: [bytes.buffer] },
       );
       if (!reply.ok) throw new ApiError(reply.code, reply.message, reply.param);

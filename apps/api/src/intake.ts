@@ -3,12 +3,15 @@
  * All that handles megabytes is behind this interface, so that it can be done in a thread.
  */
 import type { Dialect, InputPart, JobInput } from "@glimpse/contracts";
-import type { Blobs, Ledger } from "@glimpse/ledger";
+import type { Blobs, Files, Ledger } from "@glimpse/ledger";
 import { fingerprint } from "@glimpse/ledger";
+import { ApiError } from "./api-error.ts";
 import type { Limits } from "./config.ts";
 import type { FetchImage } from "./fetch-image.ts";
 import type { BodyPart, ParsedBody } from "./parse-body.ts";
 import { parseBody } from "./parse-body.ts";
+import type { CheckedPicture } from "./picture.ts";
+import { checkPicture, uploaded } from "./picture.ts";
 
 /** The id that the request has chosen for its job. */
 export type Choice = { id: string; tenant: string };
@@ -27,18 +30,19 @@ export type Intake = (
   bytes: Uint8Array<ArrayBuffer>,
   contentType: string,
   choice: Choice | null,
-  dialect?: Dialect,
+  from: { tenant: string; dialect?: Dialect | undefined },
 ) => Promise<TakenIn | "known">;
 
 export function createIntake(deps: {
   limits: Limits;
   blobs: Blobs;
   ledger: Pick<Ledger, "isSubmitted">;
+  files: Pick<Files, "get" | "read">;
   fetchImage: FetchImage;
 }): Intake {
-  const { limits, blobs, ledger, fetchImage } = deps;
+  const { limits, blobs, ledger, files, fetchImage } = deps;
 
-  return async function takeIn(bytes, contentType, choice, dialect) {
+  return async function takeIn(bytes, contentType, choice, { tenant, dialect }) {
     const body = await parseBody(bytes, contentType, limits, dialect);
     const print = choice && fingerprintOf(body);
     if (choice && print && (await ledger.isSubmitted({ ...choice, fingerprint: print })))
@@ -47,19 +51,29 @@ export function createIntake(deps: {
     const stored = await Promise.all(
       messages.map(async ({ role, content }) => {
         if (typeof content === "string") return { role, content };
-        return { role, content: await Promise.all(content.map(store)) };
+        return { role, content: await Promise.all(content.map((part) => store(part, tenant))) };
       }),
     );
     return { ...rest, input: { messages: stored, options }, fingerprint: print };
   };
 
-  async function store(part: BodyPart): Promise<InputPart> {
+  async function store(part: BodyPart, tenant: string): Promise<InputPart> {
     if (part.type === "text") return part;
     const { picture } = part;
-    const { bytes, digest } =
-      "url" in picture ? await fetchImage(picture.url, picture.param) : picture;
+    const { bytes, digest } = "url" in picture ? await fetchPicture(picture, tenant) : picture;
     await blobs.put(digest, bytes);
     return { type: "image", digest };
+  }
+
+  async function fetchPicture(
+    { url, param }: { url: string; param: string },
+    tenant: string,
+  ): Promise<CheckedPicture> {
+    if (!url.startsWith(uploaded)) return fetchImage(url, param);
+    const file = await files.get(tenant, url.slice(uploaded.length));
+    const bytes = file && (await files.read(file));
+    if (!bytes) throw new ApiError("file_not_found", "There is no such file.", param);
+    return checkPicture(new Uint8Array(bytes), limits, param);
   }
 }
 

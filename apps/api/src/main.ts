@@ -54,7 +54,8 @@ const fetchImage = createFetchImage({
   timeoutMs: config.imageFetchTimeoutMs,
   policy: config.outbound,
 });
-const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, fetchImage }));
+const files = createFiles(redis, keys, blobs, { shard, retentionS });
+const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, files, fetchImage }));
 const loopDelay = watchLoopDelay();
 const closing = new AbortController();
 
@@ -71,7 +72,7 @@ const app = createApp({
   ledger,
   queues,
   takeIn: intake.takeIn,
-  files: createFiles(redis, keys, blobs, { shard, retentionS }),
+  files,
   batches: createBatches(redis, keys, { shard, retentionS }),
   announce: createAnnounce(redis, keys, { shard }),
   checkWebhookUrl: createCheckWebhookUrl(config.outbound),

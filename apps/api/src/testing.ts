@@ -48,7 +48,8 @@ export async function openTestApp(
     timeoutMs: 1_000,
     policy: config.outbound,
   });
-  const inPlace = createIntake({ ...open, limits: testLimits, fetchImage });
+  const files = createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 3_600 });
+  const inPlace = createIntake({ ...open, files, limits: testLimits, fetchImage });
   const intake = createIntakePool({ ...config, limits: testLimits }, inPlace);
   const closing = new AbortController();
   const gates = createGates(config.gateway, (rate) =>
@@ -66,7 +67,7 @@ export async function openTestApp(
     apiKeys,
     auditLog: createAuditLog(open.redis, open.keys),
     takeIn: intake.takeIn,
-    files: createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 3_600 }),
+    files,
     batches: createBatches(open.redis, open.keys, { shard: "0", retentionS: 3_600 }),
     announce: createAnnounce(open.redis, open.keys, { shard: "0" }),
     checkWebhookUrl: createCheckWebhookUrl(config.outbound),

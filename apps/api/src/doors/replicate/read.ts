@@ -3,6 +3,7 @@ import type { PredictionEcho, PredictionRequest } from "@glimpse/contracts";
 import { modelPredictionRequest, predictionRequest } from "@glimpse/contracts";
 import { z } from "zod";
 import { ApiError } from "../../api-error.ts";
+import { uploaded } from "../../picture.ts";
 import { validate } from "../../validate.ts";
 import type { Translated } from "../dialects.ts";
 
@@ -65,13 +66,13 @@ function questionOf(input: PredictionRequest["input"]) {
   const { prompt, messages, system_prompt, image, image_input = [], images = [], ...rest } = input;
   const { max_new_tokens, max_completion_tokens, stop, stop_sequences, ...options } = rest;
   const pictures = [...(image === undefined ? [] : [image]), ...image_input, ...images];
-  const parts = pictures.map((url) => ({ type: "image_url", image_url: { url } }));
+  const parts = pictures.map((url) => ({ type: "image_url", image_url: { url: known(url) } }));
   const question = { role: "user", content: [...parts, { type: "text", text: prompt ?? "" }] };
   // With messages, pictures fill their image parts, as in our own API; a prompt beside them is refused there.
   const asked =
     messages === undefined
       ? { messages: [question] }
-      : { messages, images: pictures, ...present({ prompt }) };
+      : { messages, images: pictures.map(known), ...present({ prompt }) };
   if (asked.messages === messages && system_prompt !== undefined) {
     const message = "The system's words are one of the messages.";
     throw new ApiError("invalid_request", message, "input.system_prompt");
@@ -86,6 +87,12 @@ function questionOf(input: PredictionRequest["input"]) {
       stop: stopsOf(stop ?? stop_sequences),
     }),
   };
+}
+
+/** A file that was uploaded before goes by its id, wherever its address points by now. */
+function known(url: string): string {
+  const id = /^https?:\/\/[^/]+\/replicate\/v1\/files\/(file-[0-9a-f]{32})$/.exec(url)?.[1];
+  return id === undefined ? url : `${uploaded}${id}`;
 }
 
 /** Other models take several in one text, set apart by commas. */

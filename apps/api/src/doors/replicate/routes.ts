@@ -15,14 +15,15 @@ import { validate } from "../../validate.ts";
 import type { DoorDeps, DoorJob, Project } from "../project.ts";
 import { createProject, formOf } from "../project.ts";
 import { tenantOf } from "../../tenant.ts";
+import type { FilesDeps } from "./files.ts";
+import { fileRoutes } from "./files.ts";
 import { predictionTeller } from "./stream.ts";
 
-export type ReplicateDeps = DoorDeps & {
-  auth: { links: Links };
-  /** Where clients reach this API; null for where they say they do. */
-  publicUrl: string | null;
-  endpoints: Pick<Endpoints, "ownSecrets">;
-};
+export type ReplicateDeps = DoorDeps &
+  FilesDeps & {
+    auth: { links: Links };
+    endpoints: Pick<Endpoints, "ownSecrets">;
+  };
 
 const root = "/replicate/v1";
 const maxWaitS = 60;
@@ -32,7 +33,7 @@ const streamLifeMs = 3_600_000;
 export function replicateDoor(deps: ReplicateDeps) {
   const { ledger, served } = deps;
   const project = createProject(deps);
-  const app = new Hono<AppEnv>();
+  const app = new Hono<AppEnv>().route("/", fileRoutes(deps));
 
   app.post(`${root}/predictions`, (c) => create(c, "replicate"));
   app.post(`${root}/models/:owner/:name/predictions`, async (c) => {
