@@ -121,8 +121,10 @@ test("endpoints: told of every job, signed by both secrets while they change, di
   expect(headers["webhook-signature"]?.split(" ")).toHaveLength(2);
   for (const one of [made.secret, rotated.secret])
     expect(new Webhook(one).verify(text, headers)).toMatchObject({ type: "ping" });
-  expect(() => new Webhook(secret).verify(text, headers)).toThrow();
-  expect(() => new Webhook(rotated.secret).verify(`${text} `, headers)).toThrow();
+  expect(() => new Webhook(secret).verify(text, headers)).toThrow("No matching signature");
+  expect(() => new Webhook(rotated.secret).verify(`${text} `, headers)).toThrow(
+    "No matching signature",
+  );
 
   bench.sink.behave(path, (answer) => void answer.writeHead(410).end());
   const gone = await bench.client.submit(quick);

@@ -50,6 +50,7 @@ export type Cluster = Awaited<ReturnType<typeof startCluster>>;
 
 type Options = {
   apis?: number;
+  couriers?: number;
   /** Fleets, or bare workers, and how many. */
   workers?: number;
   workerKind?: "fleet" | "worker";
@@ -63,6 +64,7 @@ type Options = {
 /** Starts everything and waits until it is ready. */
 export async function startCluster({
   apis = 1,
+  couriers = 1,
   workers = 1,
   workerKind = "fleet",
   env = {},
@@ -121,7 +123,7 @@ export async function startCluster({
   const kinds = [
     ...Array<Kind>(apis).fill("api"),
     ...Array<Kind>(workers).fill(workerKind),
-    "courier" as const,
+    ...Array<Kind>(couriers).fill("courier"),
   ];
   const members = await Promise.all(kinds.map(keep));
 

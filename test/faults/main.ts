@@ -5,6 +5,7 @@
  *        pnpm test:faults poison                                        jobs that crash their process among jobs that do not
  *        pnpm test:faults drain [--times 50]                            workers asked to stop
  *        pnpm test:faults cut                                           Redis, or the way to it, in each way it can fail
+ *        pnpm test:faults webhooks [--jobs 5000]                        as storm, and every job has a webhook
  *        pnpm test:faults retry [--jobs 1000]                           answers lost on their way to clients that try again
  */
 import { parseArgs } from "node:util";
@@ -16,6 +17,7 @@ import type { RestartResult } from "./restart.ts";
 import { places, restart } from "./restart.ts";
 import { retry } from "./retry.ts";
 import { storm } from "./storm.ts";
+import { webhookStorm } from "./webhooks.ts";
 
 const { values: args, positionals } = parseArgs({
   allowPositionals: true,
@@ -56,6 +58,17 @@ const shows: Record<string, () => Promise<void>> = {
     tell("refused and tried again, by status:", refusals);
     const { acknowledged, recovered } = findings;
     conclude({ acknowledged, ...countWrongs(findings), recovered, seconds }, isClean(findings));
+  },
+
+  async webhooks() {
+    const options = { jobs: jobs(5_000), seed, couriers: 2, settleMs: 120_000 };
+    const { storm: result, untold, doubled, wrong, ...counts } = await webhookStorm(options);
+    const { faults, refusals, seconds, ...findings } = result;
+    tell(`${findings.attempted} jobs in ${seconds} s, seed ${seed}`, faults, refusals);
+    for (const what of [...untold, ...doubled, ...wrong].slice(0, 20)) tell(what);
+    const wrongs = { untold: untold.length, doubled: doubled.length, wrong: wrong.length };
+    const isRight = untold.length + doubled.length + wrong.length === 0 && isClean(findings);
+    conclude({ ...counts, ...wrongs, ...countWrongs(findings), seconds }, isRight);
   },
 
   async restart() {

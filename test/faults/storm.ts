@@ -19,8 +19,15 @@ export type StormOptions = {
   env?: Record<string, string>;
   apis?: number;
   workers?: number;
+  couriers?: number;
   /** How long everything may take to come to rest once nothing is broken any more. */
   settleMs?: number;
+  /** Where each kind of process may die. */
+  diesAt?: typeof places;
+  /** What is added to the body of the job with this key. */
+  extra?: (key: string) => object;
+  /** Called when all jobs have ended and everything still runs. */
+  atRest?: (store: ReturnType<typeof openStore>) => Promise<void>;
 };
 
 export type StormResult = Findings & {
@@ -55,15 +62,20 @@ export async function storm({
   env = {},
   apis = 2,
   workers = 2,
+  couriers = 1,
   settleMs = 60_000,
+  diesAt = places,
+  extra = () => ({}),
+  atRest = async () => {},
 }: StormOptions): Promise<StormResult> {
   const random = createRandom(seed);
   const startedAt = performance.now();
   const cluster = await startCluster({
     apis,
     workers,
+    couriers,
     env: { SLOTS: "16", ...env },
-    envOfStart: (kind) => ({ KILL_AT: random.pick(places[kind]) }),
+    envOfStart: (kind) => ({ KILL_AT: random.pick(diesAt[kind]) }),
   });
   const store = openStore(cluster.redis.url, cluster.prefix);
   try {
@@ -80,7 +92,8 @@ export async function storm({
       while (next < jobs) {
         const key = `order-${seed}-${next++}`;
         const { fate, ...order } = makeOrder(orders);
-        const id = await clients.submit({ key, ...order });
+        const body = { ...order.body, ...extra(key) };
+        const id = await clients.submit({ key, ...order, body });
         if (orders.chance(0.2)) reading.push(clients.follow(id));
         if (fate === "canceled") await clients.cancel(id);
       }
@@ -94,6 +107,7 @@ export async function storm({
     );
     await store.untilEnded(ids, settleMs);
     await Promise.all(reading);
+    await atRest(store);
     await sleep(500); // The workers' last words.
     const findings = check([...clients.history, ...cluster.workersWords()], await store.readAll());
     const seconds = Math.round((performance.now() - startedAt) / 1_000);

@@ -34,11 +34,11 @@ local function since(from, to)
   return string.format("%.0f", to - tonumber(from))
 end
 
--- Whether somebody wants to hear of such an event: the job's own webhook (`tells`), or an endpoint of its tenant.
-local function is_wanted(job, kind, tenant, tells)
-  local wants = (tells or "") .. " " .. (redis.call("HGET", job.outbox .. "-wants", tenant) or "")
-  return string.find(wants, "job." .. kind, 1, true) ~= nil
+-- What somebody wants to hear of: the job's own webhook (`tells`), or an endpoint of its tenant.
+local function wants_of(job, tenant, tells)
+  return (tells or "") .. " " .. (redis.call("HGET", job.outbox .. "-wants", tenant) or "")
 end
+local function is_among(wants, kind) return string.find(wants, "job." .. kind, 1, true) ~= nil end
 
 -- Leaves word in the outbox that the job has got so far.
 local function tell(job, kind, event, tenant, webhook)
@@ -66,7 +66,7 @@ local function end_job(job, state, output, usage, error)
   if record[9] then redis.call("HINCRBY", weights(job), record[5], 0 - record[9]) end
   if record[2] then note_end(job, record[6], state, error, at - tonumber(record[2])) end
   local tenant = record[5] or "default"
-  if is_wanted(job, state, tenant, record[8]) then tell(job, state, event, tenant, record[7]) end
+  if is_among(wants_of(job, tenant, record[8]), state) then tell(job, state, event, tenant, record[7]) end
 end
 
 -- Whether an identical job would fail likewise.

@@ -40,9 +40,10 @@ if attempt > 1 then emit(KEYS[1], KEYS[2], ARGV[2], at, "reset", fields) end
 local event = emit(KEYS[1], KEYS[2], ARGV[2], at, "running", fields)
 local record = redis.call("HMGET", KEYS[1], "tenant", "webhook", "tells")
 local tenant = record[1] or "default"
-if is_wanted(job, "running", tenant, record[3]) then tell(job, "running", event, tenant, record[2]) end
+local wants = wants_of(job, tenant, record[3])
+if is_among(wants, "running") then tell(job, "running", event, tenant, record[2]) end
 -- Has `append` leave word of pieces: what follows `told` has not been told, and nothing was before `told_at`.
-if is_wanted(job, "delta", tenant, record[3]) then
+if is_among(wants, "delta") then
   redis.call("HSET", KEYS[1], "told", event, "told_at", 0)
 else
   redis.call("HDEL", KEYS[1], "told_at")
