@@ -18,7 +18,7 @@ export async function startOutside(port: number) {
     // What no header can hold goes as the bytes of its UTF-8, as browsers' servers do it.
     const value = Buffer.from(location)
       .toString("latin1")
-      .replaceAll(/[\r\n\0]/g, "");
+      .replaceAll(/[^\t -~\x80-\xff]/g, "");
     return response.writeHead(status, { location: value }).end();
   });
   await new Promise<void>((resolve, reject) =>
