@@ -3,7 +3,7 @@
  * else uses, with pictures and redirects to wherever its visitor asks.
  */
 import { createServer } from "node:http";
-import { png } from "./picture-files.ts";
+import { png } from "./pictures/files.ts";
 
 export const outsideAddress = "127.0.0.77";
 

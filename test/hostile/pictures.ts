@@ -5,9 +5,10 @@
 import { readdir, readFile } from "node:fs/promises";
 import { job, problem } from "@glimpse/contracts";
 import { createRandom } from "../support/random.ts";
-import { mutate } from "./mutate.ts";
-import type { Nasty } from "./nasty-pictures.ts";
-import { honestPictures, nastyPictures } from "./nasty-pictures.ts";
+import { nastyPictures } from "./pictures/all.ts";
+import { honestPictures } from "./pictures/honest.ts";
+import { mutate } from "./pictures/mutate.ts";
+import type { Nasty } from "./pictures/nasty.ts";
 import type { Answer, Part, Row, Size, Stage, Target } from "./rows.ts";
 
 /** Any of these may be said of a picture by whoever finds it: the API by its header, the worker when it decodes it. */
@@ -61,13 +62,15 @@ export const pictures: Part = {
   name: "pictures",
   async prepare({ size, seed, mutations }: Size): Promise<Stage> {
     const random = createRandom(seed);
-    const honest = Object.values(await honestPictures());
+    const honest = await honestPictures();
+    const bytesOf = honest.map(([, bytes]) => bytes);
+    const nasty = await nastyPictures(honest);
     const all: Nasty[] = [
-      ...(await nastyPictures()),
+      ...nasty.filter(() => size === "full" || random.chance(0.3)),
       ...Array.from({ length: mutations }, (_, i): Nasty => ({
         id: "I1",
         name: `mutation ${i} of seed ${seed}`,
-        bytes: mutate(honest, random),
+        bytes: mutate(bytesOf, random),
         right: "any",
       })),
     ];

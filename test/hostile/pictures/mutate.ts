@@ -1,6 +1,6 @@
 /** Pictures with something wrong in them, by chance: most still look like pictures from their beginning. */
 import { crc32 } from "node:zlib";
-import type { Random } from "../support/random.ts";
+import type { Random } from "../../support/random.ts";
 
 const interesting = [0, 1, 7, 8, 16, 127, 128, 254, 255];
 const mostBytes = 200_000;
