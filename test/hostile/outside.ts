@@ -3,7 +3,7 @@
  * else uses, with pictures and redirects to wherever its visitor asks.
  */
 import { createServer } from "node:http";
-import { png } from "./picture-files.ts";
+import { png } from "./pictures/files.ts";
 
 export const outsideAddress = "127.0.0.77";
 
@@ -18,7 +18,7 @@ export async function startOutside(port: number) {
     // What no header can hold goes as the bytes of its UTF-8, as browsers' servers do it.
     const value = Buffer.from(location)
       .toString("latin1")
-      .replaceAll(/[\r\n\0]/g, "");
+      .replaceAll(/[^\t -~\x80-\xff]/g, "");
     return response.writeHead(status, { location: value }).end();
   });
   await new Promise<void>((resolve, reject) =>

@@ -45,6 +45,7 @@ export async function runPart(part: Part, size: Size): Promise<Report> {
   }
 
   try {
+    await stage.started?.({ api: system.api.pid, worker: system.worker.pid });
     for (const row of stage.rows) {
       await send(row);
       if (findings.length > 0) break;

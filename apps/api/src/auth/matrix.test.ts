@@ -8,7 +8,10 @@ import { openTestApp } from "../testing.ts";
 const publicRoutes = ["GET /*", "GET /healthz", "GET /openapi.json", "GET /ready"];
 
 /** Routes whose need is not what their method says, besides those under /v1/admin. */
-const exceptions: Record<string, Scope> = { "POST /v1/jobs/:id/links": "jobs:read" };
+const exceptions: Record<string, Scope> = {
+  "GET /metrics": "admin",
+  "POST /v1/jobs/:id/links": "jobs:read",
+};
 
 type Open = Awaited<ReturnType<typeof openTestApp>>;
 let open: Open;
