@@ -1,5 +1,9 @@
 // The pitfalls of Replicate's official client: with an engine that does as it is told, so that there is time for them.
-import Replicate from "replicate";
+import { createServer } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import Replicate, { validateWebhook } from "replicate";
 import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
 import { z } from "zod";
 import { createClient } from "../support/client.ts";
@@ -17,7 +21,7 @@ beforeAll(async () => {
   system = await startSystem({
     redisUrl: inject("redisUrl"),
     engine: "scripted",
-    env: { SLOTS: "8" },
+    env: { SLOTS: "8", OUTBOUND_ALLOW: "127.0.0.0/8", OUTBOUND_PORTS: "any" },
   });
   baseUrl = `${system.url}/replicate/v1`;
   client = new Replicate({ auth: "unused", baseUrl });
@@ -152,6 +156,40 @@ test("a stream's client may leave: the prediction goes on", async () => {
     if (event.event === "output") break;
   const id = await latest();
   expect((await ended(id)).output).toBe(counted(40));
+});
+
+test("webhooks are predictions, and genuine by the client's own check", async () => {
+  const deliveries: { body: string; headers: IncomingHttpHeaders }[] = [];
+  const sink = createServer((request, response) => {
+    void text(request).then((body) => {
+      deliveries.push({ body, headers: request.headers });
+      response.end();
+    });
+  });
+  await new Promise<void>((listening) => sink.listen(0, "127.0.0.1", listening));
+  const webhook = `http://127.0.0.1:${(sink.address() as AddressInfo).port}/hook`;
+  const { id } = await client.predictions.create({ model, ...counting(40, 50), webhook });
+  const seen = () => deliveries.map(({ body }) => z.looseObject({}).parse(JSON.parse(body)));
+  await expect.poll(() => seen().at(-1)?.status, { timeout: 10_000 }).toBe("succeeded");
+  sink.close();
+  expect(seen()[0]).toMatchObject({ id, status: "processing", output: null, webhook });
+  const pieces = seen().slice(1, -1);
+  expect(pieces.length).toBeGreaterThan(0);
+  for (const { output } of pieces) expect(counted(40).startsWith(String(output))).toBe(true);
+  expect(seen().at(-1)).toMatchObject({
+    id,
+    output: counted(40),
+    completed_at: expect.any(String),
+  });
+  const { key } = await client.webhooks.default.secret.get();
+  for (const { body, headers } of deliveries) {
+    const request = new Request(webhook, {
+      method: "POST",
+      body,
+      headers: new Headers(headers as Record<string, string>),
+    });
+    expect(await validateWebhook(request, key)).toBe(true);
+  }
 });
 
 test("a version that is not there, and a prediction that is not there", async () => {

@@ -54,8 +54,8 @@ test("stream: the answer in pieces, and done", async () => {
   const events = [];
   for await (const event of client.stream("glimpse/nano", { input })) events.push(event);
   expect(events.at(-1)).toMatchObject({ event: "done", data: "{}" });
-  const text = events.filter(({ event }) => event === "output").join("");
-  expect(text).toBe(await client.run("glimpse/nano", { input }));
+  const output = events.filter(({ event }) => event === "output");
+  expect(output.map(({ data }) => data).join("")).toBe(await client.run("glimpse/nano", { input }));
 });
 
 test("create, get, wait and list", async () => {
@@ -76,7 +76,7 @@ test("create, get, wait and list", async () => {
     expect.objectContaining({ id: created.id, output: ended.output }),
   );
   const pages = [];
-  for await (const page of client.paginate(client.predictions.list)) pages.push(...page);
+  for await (const page of client.paginate(() => client.predictions.list())) pages.push(...page);
   expect(pages.map(({ id }) => id)).toContain(created.id);
   expect(new Set(pages.map(({ id }) => id)).size).toBe(pages.length);
 });

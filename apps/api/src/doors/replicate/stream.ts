@@ -3,8 +3,8 @@ import type { Job } from "@glimpse/contracts";
 import { refusalOfEnd } from "../project.ts";
 import type { Teller } from "../project.ts";
 
-export function predictionTeller({ created_at, id, ...job }: Job): Teller {
-  const begun = Date.parse(created_at);
+export function predictionTeller(job: Job): Teller {
+  const begun = Date.parse(job.created_at);
   let number = 0;
   /** Each line of the text is a line of the event. */
   const frame = (event: string, text: string) => {
