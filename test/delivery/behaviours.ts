@@ -5,7 +5,7 @@ import type { Delivery } from "@glimpse/contracts";
 import type { Behaviour } from "../support/sink.ts";
 
 /** What the delivery log is to say; `statuses` of the tries in order, null where there was no answer. */
-export type Expected = {
+type Expected = {
   state: Delivery["state"];
   reason?: string;
   statuses: (number | null)[];
@@ -23,8 +23,8 @@ export type Case = {
   expected: Expected;
 };
 
-export const tries = 5;
-export const timeoutMs = 1_000;
+const tries = 5;
+const timeoutMs = 1_000;
 
 /** What is asked of the courier: its schedule, and how soon it leaves off. */
 export const courierEnv = {

@@ -19,7 +19,7 @@ export type Behaviour = (answer: ServerResponse, nth: number) => void | Promise<
 
 export type Sink = Awaited<ReturnType<typeof startSink>>;
 
-export const ok: Behaviour = (answer) => void answer.writeHead(204).end();
+const ok: Behaviour = (answer) => void answer.writeHead(204).end();
 
 /** Listens on a free port of the address. Paths that nothing is said about are answered with 204. */
 export async function startSink(host = "127.0.0.1", port = 0) {

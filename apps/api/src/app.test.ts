@@ -519,6 +519,12 @@ describe("the service", () => {
     }
     expect(document.components.schemas["Submission"]?.["additionalProperties"]).toBe(false);
     expect(Object.keys(document.paths)).toContain("/v1/jobs/{id}/events");
+    const doors = open.app.routes.filter(({ method, path }) => {
+      return method !== "ALL" && /^\/v1\/(chat|responses|files|batches|webhook)/.test(path);
+    });
+    expect(doors.length).toBeGreaterThan(10);
+    for (const { path } of doors)
+      expect(Object.keys(document.paths)).toContain(path.replaceAll(/:(\w+)/g, "{$1}"));
   });
 
   test("describes every route, and what each needs", async () => {

@@ -3,11 +3,14 @@ import { z } from "zod";
 import { accessOf } from "./auth/access.ts";
 import { admin } from "./openapi/admin.ts";
 import { jobs } from "./openapi/jobs.ts";
+import { openAi } from "./openapi/openai.ts";
 import type { Group } from "./openapi/parts.ts";
 import { uri } from "./openapi/parts.ts";
+import { replicate } from "./openapi/replicate.ts";
 import { service } from "./openapi/service.ts";
+import { webhooks } from "./openapi/webhooks.ts";
 
-const groups: Group[] = [jobs, admin, service];
+const groups: Group[] = [jobs, webhooks, openAi, replicate, admin, service];
 
 const all = <K extends keyof Group>(member: K): Group[K] =>
   Object.assign({}, ...groups.map((group) => group[member])) as Group[K];
@@ -47,6 +50,7 @@ export const openApiDocument = {
     description: "Questions about pictures, answered through a queue.",
   },
   paths: securedPaths(),
+  webhooks: webhooks.messages,
   components: {
     schemas: { ...componentsOf(all("sent"), "output"), ...componentsOf(all("taken"), "input") },
     securitySchemes: {

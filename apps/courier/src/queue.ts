@@ -6,8 +6,6 @@ import type { Logger } from "@glimpse/telemetry";
 import type { ConnectionOptions, Job } from "bullmq";
 import { DelayedError, Queue, Worker } from "bullmq";
 
-export type DeliveryQueue = ReturnType<typeof createDeliveryQueue>;
-
 /** Beside the versions' queues, whose names have an @. */
 const name = "deliveries";
 

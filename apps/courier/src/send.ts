@@ -5,7 +5,7 @@ import { fetchOutside, OutboundError } from "@glimpse/outbound";
 import { Webhook } from "standardwebhooks";
 
 /** `id` is the same at every try; each of `secrets` signs. */
-export type Message = { id: string; url: string; body: string; secrets: string[] };
+type Message = { id: string; url: string; body: string; secrets: string[] };
 
 /** `retryAfterMs`: how long the answer asks to be left alone. */
 export type Sent = { tried: DeliveryTry; retryAfterMs: number | null };

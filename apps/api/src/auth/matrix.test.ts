@@ -11,6 +11,8 @@ const publicRoutes = ["GET /*", "GET /healthz", "GET /openapi.json", "GET /ready
 const exceptions: Record<string, Scope> = {
   "GET /metrics": "admin",
   "POST /v1/jobs/:id/links": "jobs:read",
+  "GET /v1/webhook-secret": "jobs:write",
+  "GET /replicate/v1/webhooks/default/secret": "jobs:write",
 };
 
 type Open = Awaited<ReturnType<typeof openTestApp>>;
