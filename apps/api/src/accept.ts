@@ -37,7 +37,6 @@ export function createAccept(deps: AcceptDeps) {
     chosenId,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
-    const sentBytes = bytes.byteLength; // gone once it is taken in
     const taken = await takeIn(bytes, contentType, choice);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
     const { model, input, metadata, fingerprint, priority = "normal" } = taken;
@@ -60,7 +59,7 @@ export function createAccept(deps: AcceptDeps) {
       ...served,
       input,
       metadata,
-      bytes: sentBytes,
+      bytes: taken.bytes,
       standing,
       ...(chosen && { chosen }),
     };

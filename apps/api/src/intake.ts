@@ -9,14 +9,19 @@ import type { Limits } from "./config.ts";
 import type { FetchImage } from "./fetch-image.ts";
 import type { BodyPart, ParsedBody } from "./parse-body.ts";
 import { parseBody } from "./parse-body.ts";
+import type { Picture } from "./picture.ts";
 
 /** The id that the request has chosen for its job. */
 export type Choice = { id: string; tenant: string };
 
-/** `fingerprint` is what another body with the same id must have; null when no id was chosen. */
+/**
+ * `fingerprint` is what another body with the same id must have; null when no id was chosen. `bytes` counts the body and the
+ * pictures that were fetched for it.
+ */
 export type TakenIn = Omit<ParsedBody, "messages" | "options"> & {
   input: JobInput;
   fingerprint: string | null;
+  bytes: number;
 };
 
 /**
@@ -38,6 +43,7 @@ export function createIntake(deps: {
   const { limits, blobs, ledger, fetchImage } = deps;
 
   return async function takeIn(bytes, contentType, choice) {
+    let total = bytes.byteLength;
     const body = await parseBody(bytes, contentType, limits);
     const print = choice && fingerprintOf(body);
     if (choice && print && (await ledger.isSubmitted({ ...choice, fingerprint: print })))
@@ -49,16 +55,19 @@ export function createIntake(deps: {
         return { role, content: await Promise.all(content.map(store)) };
       }),
     );
-    return { ...rest, input: { messages: stored, options }, fingerprint: print };
+    return { ...rest, input: { messages: stored, options }, fingerprint: print, bytes: total };
+
+    async function store(part: BodyPart): Promise<InputPart> {
+      if (part.type === "text") return part;
+      const picture = await bytesOf(part.picture);
+      if ("url" in part.picture) total += picture.bytes.byteLength;
+      await blobs.put(picture.digest, picture.bytes);
+      return { type: "image", digest: picture.digest };
+    }
   };
 
-  async function store(part: BodyPart): Promise<InputPart> {
-    if (part.type === "text") return part;
-    const { picture } = part;
-    const { bytes, digest } =
-      "url" in picture ? await fetchImage(picture.url, picture.param) : picture;
-    await blobs.put(digest, bytes);
-    return { type: "image", digest };
+  function bytesOf(picture: Picture) {
+    return "url" in picture ? fetchImage(picture.url, picture.param) : picture;
   }
 }
 
