@@ -46,6 +46,7 @@ const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
 const fetchImage = createFetchImage({
   limits,
   timeoutMs: config.imageFetchTimeoutMs,
+  atOnce: config.imageFetches,
   policy: config.outbound,
 });
 const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, fetchImage }));

@@ -40,6 +40,7 @@ export async function openTestApp(
   const fetchImage = createFetchImage({
     limits: testLimits,
     timeoutMs: 1_000,
+    atOnce: config.imageFetches,
     policy: config.outbound,
   });
   const inPlace = createIntake({ ...open, limits: testLimits, fetchImage });
