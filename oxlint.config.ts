@@ -75,10 +75,17 @@ const sideways = {
   message: "Import another package by its name (@glimpse/...), never by a path into its folder.",
 };
 
+/** Clients that know no guard. Servers are made of `createServer`. */
+const outward = {
+  regex: "^(node:)?(https|http2|tls)$",
+  message: "The one way out is @glimpse/outbound, behind its address guard.",
+};
+
 function arrowRule(folder: string, allowed: string[]) {
   const packages = Object.entries(homes)
     .filter(([name]) => !allowed.includes(name) && name !== `@glimpse/${folder.split("/")[1]}`)
     .map(([name, go]) => ({ regex: `^${name}(/|$)`, message: `${folder} may not know it. ${go}` }));
+  const isApp = folder.startsWith("apps/");
   const foreign = Object.entries(libraries)
     .filter(([, { owners }]) => !(owners as readonly string[]).includes(folder))
     .map(([name, { go }]) => ({ regex: `^${name}(/|$)`, message: go }));
@@ -87,8 +94,11 @@ function arrowRule(folder: string, allowed: string[]) {
     rules: {
       "no-restricted-imports": [
         "error",
-        { patterns: [intoApps, sideways, ...packages, ...foreign] },
+        { patterns: [intoApps, sideways, ...packages, ...foreign, ...(isApp ? [outward] : [])] },
       ],
+      "no-restricted-globals": isApp
+        ? ["error", { name: "fetch", message: outward.message }]
+        : "off",
     },
   } as const;
 }
@@ -155,6 +165,7 @@ export default defineConfig({
     {
       files: ["{apps,packages}/**/*.test.ts"],
       rules: {
+        "no-restricted-globals": "off",
         "no-restricted-imports": ["error", { patterns: [sideways] }],
         "require-yield": "off", // A generator that only throws stands in for one that fails.
         "typescript/unbound-method": "off",

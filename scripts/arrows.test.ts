@@ -27,6 +27,8 @@ const violations: Record<string, [code: string, advice: string]> = {
   "apps/worker/src/c.ts": [`import "undici";`, "one way out"],
   "apps/api/src/f.ts": [`import "undici";`, "one way out"],
   "apps/api/src/g.ts": [`import "bullmq";`, "apps/worker"],
+  "apps/courier/src/d.ts": [`import "node:https";`, "one way out"],
+  "apps/courier/src/e.ts": [`export const x = fetch("https://example.com");`, "one way out"],
   "packages/outbound/src/a.ts": [`import "@glimpse/ledger";`, "Redis belongs to apps"],
   "test/a.ts": [`import "../apps/api/src/app.ts";`, "Nobody imports from apps"],
   "bench/a.ts": [`export const x: any = 1;`, "no-explicit-any"],

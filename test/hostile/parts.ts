@@ -2,6 +2,7 @@
 import { fuzz } from "./fuzz.ts";
 import { http } from "./http.ts";
 import { json } from "./json.ts";
+import { limits } from "./limits.ts";
 import { pictures } from "./pictures.ts";
 import { prompts } from "./prompts.ts";
 import { retries } from "./retries.ts";
@@ -9,4 +10,4 @@ import type { Part } from "./rows.ts";
 import { ssrf } from "./ssrf.ts";
 import { slow } from "./slow.ts";
 
-export const parts: Part[] = [http, json, fuzz, retries, prompts, ssrf, pictures, slow];
+export const parts: Part[] = [http, json, fuzz, retries, limits, prompts, ssrf, pictures, slow];

@@ -49,7 +49,6 @@ export function createAccept(deps: AcceptDeps) {
     fallback = {},
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
-    const sentBytes = bytes.byteLength; // gone once it is taken in
     const taken = await takeIn(bytes, contentType, choice, { tenant, dialect });
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
     const {
@@ -81,7 +80,7 @@ export function createAccept(deps: AcceptDeps) {
       ...served,
       input,
       metadata,
-      bytes: sentBytes,
+      bytes: taken.bytes,
       standing,
       ...(asked && { asked: { ...asked, ...(origin !== undefined && { origin }) } }),
       ...(webhook && { webhook }),

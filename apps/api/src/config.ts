@@ -26,6 +26,8 @@ const environment = sharedEnvironment.extend({
   /** Of an animation, whose first frame is looked at. */
   MAX_IMAGE_FRAMES: count(256),
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
+  /** Pictures behind URLs that are fetched at once, by each of a process's three threads that do it. */
+  MAX_IMAGE_FETCHES: count(16),
   /** How long an answer is given to identical deterministic jobs; 0 switches that off, and joining those in flight with it. */
   RESULT_CACHE_S: z.coerce.number().int().min(0).default(300),
   /** How long a job may take, from acceptance, when it does not say so itself. */
@@ -131,6 +133,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     logLevel: parsed.LOG_LEVEL,
     outbound: policyFrom(parsed),
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
+    imageFetches: parsed.MAX_IMAGE_FETCHES,
     drainMs: parsed.DRAIN_MS,
     streamStallMs: parsed.STREAM_STALL_MS,
     server: {

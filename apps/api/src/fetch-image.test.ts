@@ -39,6 +39,7 @@ afterAll(() => {
 const fetchImage = createFetchImage({
   limits: testLimits,
   timeoutMs: 300,
+  atOnce: 4,
   policy: {
     protocols: ["https:", "http:"],
     ports: "any",
@@ -68,4 +69,14 @@ test.each([
   const error = await fetchHere(path).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(ApiError);
   expect(error).toMatchObject({ code, param: "images.0" });
+});
+
+test("only so many are fetched at once, twice as many wait, and the rest is told to come again", async () => {
+  const crowd = await Promise.allSettled(Array.from({ length: 20 }, () => fetchHere("/silent")));
+  const codes = crowd.map((one) =>
+    one.status === "rejected" ? (one.reason as ApiError).code : "",
+  );
+  const count = (code: string) => codes.filter((each) => each === code).length;
+  expect([count("failed_to_download_image"), count("overloaded")]).toEqual([12, 8]);
+  await expect(fetchHere("/a.png")).resolves.toBeDefined();
 });

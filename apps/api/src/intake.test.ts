@@ -74,3 +74,12 @@ test("without a chosen id there is nothing to compare", async () => {
   });
   expect(taken).toMatchObject({ fingerprint: null });
 });
+
+test("what was fetched for a request counts like what was sent", async () => {
+  const picture = png(8, 8);
+  const { takeIn } = intakeWith(() => picture);
+  const body = bytesOf({ prompt: "What?", images: [url, `${url}?2`] });
+  const sent = body.byteLength;
+  const taken = await takeIn(body, "application/json", null, { tenant: defaultTenant });
+  expect(taken).toMatchObject({ bytes: sent + 2 * picture.byteLength });
+});

@@ -10,16 +10,20 @@ import type { Limits } from "./config.ts";
 import type { FetchImage } from "./fetch-image.ts";
 import type { BodyPart, ParsedBody } from "./parse-body.ts";
 import { parseBody } from "./parse-body.ts";
-import type { CheckedPicture } from "./picture.ts";
+import type { CheckedPicture, Picture } from "./picture.ts";
 import { checkPicture, uploaded } from "./picture.ts";
 
 /** The id that the request has chosen for its job. */
 export type Choice = { id: string; tenant: string };
 
-/** `fingerprint` is what another body with the same id must have; null when no id was chosen. */
+/**
+ * `fingerprint` is what another body with the same id must have; null when no id was chosen. `bytes` counts the body and the
+ * pictures that were fetched for it.
+ */
 export type TakenIn = Omit<ParsedBody, "messages" | "options"> & {
   input: JobInput;
   fingerprint: string | null;
+  bytes: number;
 };
 
 /**
@@ -43,6 +47,7 @@ export function createIntake(deps: {
   const { limits, blobs, ledger, files, fetchImage } = deps;
 
   return async function takeIn(bytes, contentType, choice, { tenant, dialect }) {
+    let total = bytes.byteLength;
     const body = await parseBody(bytes, contentType, limits, dialect);
     const print = choice && fingerprintOf(body);
     if (choice && print && (await ledger.isSubmitted({ ...choice, fingerprint: print })))
@@ -51,18 +56,22 @@ export function createIntake(deps: {
     const stored = await Promise.all(
       messages.map(async ({ role, content }) => {
         if (typeof content === "string") return { role, content };
-        return { role, content: await Promise.all(content.map((part) => store(part, tenant))) };
+        return { role, content: await Promise.all(content.map(store)) };
       }),
     );
-    return { ...rest, input: { messages: stored, options }, fingerprint: print };
+    return { ...rest, input: { messages: stored, options }, fingerprint: print, bytes: total };
+
+    async function store(part: BodyPart): Promise<InputPart> {
+      if (part.type === "text") return part;
+      const picture = await bytesOf(part.picture, tenant);
+      if ("url" in part.picture) total += picture.bytes.byteLength;
+      await blobs.put(picture.digest, picture.bytes);
+      return { type: "image", digest: picture.digest };
+    }
   };
 
-  async function store(part: BodyPart, tenant: string): Promise<InputPart> {
-    if (part.type === "text") return part;
-    const { picture } = part;
-    const { bytes, digest } = "url" in picture ? await fetchPicture(picture, tenant) : picture;
-    await blobs.put(digest, bytes);
-    return { type: "image", digest };
+  function bytesOf(picture: Picture, tenant: string) {
+    return "url" in picture ? fetchPicture(picture, tenant) : picture;
   }
 
   async function fetchPicture(

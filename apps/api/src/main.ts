@@ -52,6 +52,7 @@ const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
 const fetchImage = createFetchImage({
   limits,
   timeoutMs: config.imageFetchTimeoutMs,
+  atOnce: config.imageFetches,
   policy: config.outbound,
 });
 const files = createFiles(redis, keys, blobs, { shard, retentionS });

@@ -46,6 +46,7 @@ export async function openTestApp(
   const fetchImage = createFetchImage({
     limits: testLimits,
     timeoutMs: 1_000,
+    atOnce: config.imageFetches,
     policy: config.outbound,
   });
   const files = createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 3_600 });

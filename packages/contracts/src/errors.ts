@@ -177,7 +177,11 @@ export const problem = z
     title: z.string(),
     status: z.int(),
     detail: z.string(),
-    code: errorCode,
+    code: errorCode.meta({
+      description: Object.entries(errorCodes)
+        .map(([code, { status, title }]) => `${code} (${status}): ${title}`)
+        .join("; "),
+    }),
     param: z.string().nullable().meta({ description: "The field that is wrong, as a dotted path" }),
     retryable: z.boolean(),
     request_id: z.string(),
