@@ -8,6 +8,8 @@ const homes = {
   "@glimpse/ledger": "Redis belongs to apps: take what you need as an argument from the app.",
   "@glimpse/engine": "The model runs in apps/worker only: send it a job through @glimpse/ledger.",
   "@glimpse/telemetry": "Logs and metrics are the processes' business: return values, or throw.",
+  "@glimpse/outbound":
+    "The internet is reached by apps/api and apps/courier only: store what others need.",
   "@glimpse/converter": "Conversion is apps/worker's and the command line's business.",
 } as const;
 
@@ -28,19 +30,29 @@ const libraries = {
     owners: ["packages/ledger"],
     go: "Pictures are kept by @glimpse/ledger's Blobs, wherever that is.",
   },
-  undici: { owners: ["apps/api"], go: "Only the API reaches out, behind its address guard." },
+  undici: {
+    owners: ["packages/outbound"],
+    go: "The one way out is @glimpse/outbound, behind its address guard.",
+  },
   hono: { owners: ["apps/api"], go: "HTTP is apps/api's; a library takes and returns values." },
 } as const;
 
 /** Importer -> the workspace packages it may import (design: arrows). */
 const arrows: Record<string, (keyof typeof homes)[]> = {
   "packages/contracts": [],
+  "packages/client": ["@glimpse/contracts"],
   "packages/ledger": ["@glimpse/contracts"],
   "packages/engine": [],
   "packages/telemetry": [],
+  "packages/outbound": ["@glimpse/contracts"],
   "packages/converter": ["@glimpse/engine"],
-  "apps/api": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/telemetry"],
-  "apps/courier": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/telemetry"],
+  "apps/api": ["@glimpse/contracts", "@glimpse/ledger", "@glimpse/outbound", "@glimpse/telemetry"],
+  "apps/courier": [
+    "@glimpse/contracts",
+    "@glimpse/ledger",
+    "@glimpse/outbound",
+    "@glimpse/telemetry",
+  ],
   "apps/worker": [
     "@glimpse/contracts",
     "@glimpse/converter",
@@ -63,10 +75,17 @@ const sideways = {
   message: "Import another package by its name (@glimpse/...), never by a path into its folder.",
 };
 
+/** Clients that know no guard. Servers are made of `createServer`. */
+const outward = {
+  regex: "^(node:)?(https|http2|tls)$",
+  message: "The one way out is @glimpse/outbound, behind its address guard.",
+};
+
 function arrowRule(folder: string, allowed: string[]) {
   const packages = Object.entries(homes)
     .filter(([name]) => !allowed.includes(name) && name !== `@glimpse/${folder.split("/")[1]}`)
     .map(([name, go]) => ({ regex: `^${name}(/|$)`, message: `${folder} may not know it. ${go}` }));
+  const isApp = folder.startsWith("apps/");
   const foreign = Object.entries(libraries)
     .filter(([, { owners }]) => !(owners as readonly string[]).includes(folder))
     .map(([name, { go }]) => ({ regex: `^${name}(/|$)`, message: go }));
@@ -75,8 +94,11 @@ function arrowRule(folder: string, allowed: string[]) {
     rules: {
       "no-restricted-imports": [
         "error",
-        { patterns: [intoApps, sideways, ...packages, ...foreign] },
+        { patterns: [intoApps, sideways, ...packages, ...foreign, ...(isApp ? [outward] : [])] },
       ],
+      "no-restricted-globals": isApp
+        ? ["error", { name: "fetch", message: outward.message }]
+        : "off",
     },
   } as const;
 }
@@ -135,6 +157,7 @@ export default defineConfig({
         "**/*.test.ts",
         "**/testing-s3.ts",
         "packages/converter/src/{ask,cli}.ts",
+        "apps/api/src/keys-cli.ts",
       ],
       rules: { "no-console": "off" },
     },
@@ -142,6 +165,7 @@ export default defineConfig({
     {
       files: ["{apps,packages}/**/*.test.ts"],
       rules: {
+        "no-restricted-globals": "off",
         "no-restricted-imports": ["error", { patterns: [sideways] }],
         "require-yield": "off", // A generator that only throws stands in for one that fails.
         "typescript/unbound-method": "off",

@@ -20,6 +20,10 @@ const benches: Record<string, { says: string; start: () => Promise<unknown> }> =
     says: "thousands of event streams on one API process",
     start: () => import("./stream.ts"),
   },
+  overload: {
+    says: "three times as many requests as can be answered",
+    start: () => import("./overload.ts"),
+  },
   nano: {
     says: "how often models/nano is right, and how fast",
     start: () => import("./nano-accuracy.ts"),

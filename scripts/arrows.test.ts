@@ -23,8 +23,13 @@ const violations: Record<string, [code: string, advice: string]> = {
   "apps/api/src/e.test.ts": [`import "../../../packages/ledger/src/keys.ts";`, "by its name"],
   "apps/courier/src/a.ts": [`import "@glimpse/engine";`, "send it a job"],
   "apps/courier/src/b.ts": [`import "ioredis";`, "open a Ledger"],
+  "apps/worker/src/a.ts": [`import "@glimpse/outbound";`, "store what others need"],
+  "apps/worker/src/c.ts": [`import "undici";`, "one way out"],
+  "apps/api/src/f.ts": [`import "undici";`, "one way out"],
   "apps/api/src/g.ts": [`import "bullmq";`, "apps/worker"],
-  "apps/worker/src/a.ts": [`import "undici";`, "Only the API reaches out"],
+  "apps/courier/src/d.ts": [`import "node:https";`, "one way out"],
+  "apps/courier/src/e.ts": [`export const x = fetch("https://example.com");`, "one way out"],
+  "packages/outbound/src/a.ts": [`import "@glimpse/ledger";`, "Redis belongs to apps"],
   "test/a.ts": [`import "../apps/api/src/app.ts";`, "Nobody imports from apps"],
   "bench/a.ts": [`export const x: any = 1;`, "no-explicit-any"],
   "packages/engine/src/d.ts": [`import "./e.ts";`, "no-cycle"],
@@ -34,6 +39,8 @@ const violations: Record<string, [code: string, advice: string]> = {
 /** What is allowed and stays so. */
 const fine: Record<string, string> = {
   "packages/ledger/src/b.ts": `import "@glimpse/contracts"; import "ioredis";`,
+  "packages/outbound/src/b.ts": `import "@glimpse/contracts"; import "undici";`,
+  "apps/courier/src/c.ts": `import "@glimpse/outbound";`,
   "apps/worker/src/b.ts": `import "@glimpse/engine"; import "@glimpse/ledger";`,
   "apps/api/src/config.ts": `export const port = process.env.PORT;`,
   "scripts/a.ts": `console.log(process.env.PORT);`,

@@ -17,6 +17,8 @@ const run = promisify(execFile);
 /** Our connection's name, by which a second start sees that the first still runs. */
 const launcherName = "glimpse-launcher";
 
+const configuration = "redis.conf";
+
 /** The oldest Redis that BullMQ supports well. Valkey counts from 7.2. */
 const oldest = { major: 6, minor: 2 };
 
@@ -100,8 +102,7 @@ export type PrivateRedis = { url: string; command: string; args: string[]; folde
 export async function preparePrivateRedis(folder: string): Promise<PrivateRedis> {
   const command = await bringRedisServer();
   await mkdir(folder, { recursive: true });
-  const file = join(folder, "redis.conf");
-  await endLeftover(file, folder);
+  await endLeftover(folder);
   const port = await freePort();
   const password = randomBytes(24).toString("hex");
   const lines = [
@@ -114,16 +115,22 @@ export async function preparePrivateRedis(folder: string): Promise<PrivateRedis>
     'save ""',
     "maxmemory-policy noeviction",
   ];
-  await writeFile(file, `${lines.join("\n")}\n`, { mode: 0o600 });
-  return { url: `redis://:${password}@127.0.0.1:${port}`, command, args: ["redis.conf"], folder };
+  await writeFile(join(folder, configuration), `${lines.join("\n")}\n`, { mode: 0o600 });
+  return { url: `redis://:${password}@127.0.0.1:${port}`, command, args: [configuration], folder };
 }
 
-async function endLeftover(file: string, folder: string): Promise<void> {
-  const text = await readFile(file, "utf8").catch(() => "");
+/** Where the private Redis of `folder` listens, or listened last; undefined when none was ever there. */
+export async function privateRedisUrl(folder: string): Promise<string | undefined> {
+  const text = await readFile(join(folder, configuration), "utf8").catch(() => "");
   const port = /^port (\d+)$/m.exec(text)?.[1];
   const password = /^requirepass (\w+)$/m.exec(text)?.[1];
-  if (!port || !password) return;
-  const redis = connect(`redis://:${password}@127.0.0.1:${port}`, false);
+  return port && password ? `redis://:${password}@127.0.0.1:${port}` : undefined;
+}
+
+async function endLeftover(folder: string): Promise<void> {
+  const url = await privateRedisUrl(folder);
+  if (url === undefined) return;
+  const redis = connect(url, false);
   try {
     await redis.connect();
   } catch {

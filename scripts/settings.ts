@@ -11,12 +11,14 @@ export type Settings = {
   redisUrl: string | undefined;
   modelDir: string;
   dataDir: string;
+  /** Whether whoever asks has to prove who they are. */
+  hasAuth: boolean;
 };
 
 /** Something the user can put right; its message says how. */
 export class Problem extends Error {}
 
-/** Reads PORT, HOST, REDIS_URL, MODEL_DIR and DATA_DIR; an empty value counts as missing. */
+/** Reads PORT, HOST, REDIS_URL, MODEL_DIR, DATA_DIR and AUTH; an empty value counts as missing. */
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const port = Number(env.PORT || 8080);
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
@@ -41,5 +43,6 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     redisUrl: env.REDIS_URL || undefined,
     modelDir,
     dataDir: resolve(env.DATA_DIR || ".glimpse"),
+    hasAuth: Boolean(env.AUTH) && env.AUTH !== "none",
   };
 }

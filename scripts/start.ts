@@ -96,6 +96,11 @@ async function start(settings: Settings): Promise<void> {
   await step("API, worker and model", (note) => untilReady(url, note));
   up = true;
 
+  if (settings.hasAuth) {
+    console.log("\n  Who asks needs a key: npm run keys -- create --name me");
+    console.log(`\n  The page: ${url}/   Logs: ${logs}   Ctrl-C stops everything.`);
+    return;
+  }
   const sample = await askSample(url).catch((error: unknown) => {
     console.error(`\n${error instanceof Problem ? error.message : String(error)} See ${logs}.`);
   });

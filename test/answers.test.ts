@@ -2,7 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { job } from "@glimpse/contracts";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { createClient, textOf } from "./support/client.ts";
+import { textOf } from "@glimpse/client";
+import { createClient } from "./support/client.ts";
 import type { System } from "./support/system.ts";
 import { startSystem } from "./support/system.ts";
 

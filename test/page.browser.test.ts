@@ -158,3 +158,25 @@ test("an API that is gone is said to be gone", async () => {
   await ask("count 1 every 1");
   await page.locator("#failure code", { hasText: "unreachable" }).waitFor();
 });
+
+test("where a key is needed, the page asks for it, and answers as ever", async () => {
+  const redisUrl = inject("redisUrl");
+  const locked = await startSystem({ redisUrl, engine: "scripted", env: { AUTH: "keys" } });
+  ends.push(locked.stop);
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [join(import.meta.dirname, "../scripts/keys.ts"), "create", "--name", "page"],
+    { env: { ...process.env, REDIS_URL: redisUrl, KEY_PREFIX: locked.prefix } },
+  );
+  await open(locked);
+  expect(await page.locator("#key").isVisible()).toBe(false);
+  await ask("count 20 every 20");
+  await page.locator("#failure code", { hasText: "unauthenticated" }).waitFor();
+  await page.locator("#key").fill(` ${stdout}`.trimEnd());
+  await page.locator("#ask").click();
+  await untilState("Answered");
+  expect(await text()).toBe(counted(20));
+  expect(await page.locator("#curl code").textContent()).not.toContain("glk_");
+  await page.reload();
+  expect(await page.locator("#key").inputValue()).toBe(stdout.trim());
+});

@@ -1,4 +1,5 @@
 // Deadlines, turns and what the courier does about them, through real processes.
+import { defaultTenant } from "@glimpse/contracts";
 import { connectRedis, createKeys, createLedger, createQueues } from "@glimpse/ledger";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
@@ -17,6 +18,31 @@ beforeAll(async () => {
   client = createClient(system.url);
 });
 afterAll(() => system.stop());
+
+const version = "nano@1";
+
+/** The ledger and the queue as a gateway has them that lets everything in. */
+function openGateway() {
+  const redis = connectRedis(inject("redisUrl"), "patient", () => {});
+  const keys = createKeys(system.prefix);
+  const ledger = createLedger(redis, keys, { shard: "0", retentionS: 600 });
+  const queues = createQueues(redis, keys, { timeoutMs: 5_000 });
+  return {
+    ledger,
+    async submit(tenant: string, prompt: string, deadlineMs = 3_600_000): Promise<string> {
+      const input = { messages: [{ role: "user" as const, content: prompt }], options: {} };
+      const standing = { deadlineMs };
+      const job = { tenant, model: "nano", version, input, metadata: {}, standing };
+      const { id, place } = await ledger.submit(job);
+      await queues.enqueue({ id, version }, place);
+      return id;
+    },
+    async close(): Promise<void> {
+      await queues.close();
+      redis.disconnect();
+    },
+  };
+}
 
 async function logOf(id: string): Promise<string[]> {
   const types: string[] = [];
@@ -70,12 +96,12 @@ test("while no courier runs nothing is lost, and the next one makes up for it", 
 
 test("two couriers do everything once, and one that is told to stop ends well", async () => {
   const second = await system.startCourier();
-  const jobs = await Promise.all(
-    Array.from({ length: 20 }, () =>
-      client.submit({ prompt: "count 1000 every 20", deadline_ms: 500 }),
-    ),
+  const gateway = openGateway();
+  const ids = await Promise.all(
+    Array.from({ length: 20 }, () => gateway.submit(defaultTenant, "count 1000 every 20", 500)),
   );
-  for (const { id } of jobs) {
+  await gateway.close();
+  for (const id of ids) {
     const log = await logOf(id);
     expect(log.filter((type) => type === "expired")).toEqual(["expired"]);
   }
@@ -99,21 +125,14 @@ test.each([600_000, -600_000])(
 );
 
 test("five hundred jobs of one tenant do not delay the twenty of two others", async () => {
-  const redis = connectRedis(inject("redisUrl"), "patient", () => {});
-  const keys = createKeys(system.prefix);
-  const ledger = createLedger(redis, keys, { shard: "0", retentionS: 600 });
-  const queues = createQueues(redis, keys, { timeoutMs: 5_000 });
-  const version = "nano@1";
-  const input = { messages: [{ role: "user" as const, content: "count 1 every 4" }], options: {} };
+  const { ledger, ...gateway } = openGateway();
   const ids: string[] = [];
   const tenantOf = new Map<string, string>();
   async function submit(tenant: string, count: number): Promise<void> {
     for (let i = 0; i < count; i++) {
-      const job = { tenant, model: "nano", version, input, metadata: {} };
-      const { id, place } = await ledger.submit(job);
+      const id = await gateway.submit(tenant, "count 1 every 4");
       ids.push(id);
       tenantOf.set(id, tenant);
-      await queues.enqueue({ id, version }, place);
     }
   }
   /** Jobs that have ended, in the order in which they did. */
@@ -147,6 +166,5 @@ test("five hundred jobs of one tenant do not delay the twenty of two others", as
   );
   const fair = came + 3 * 20;
   for (const end of ends) expect(Math.abs(end - fair)).toBeLessThanOrEqual(fair * 0.1);
-  await queues.close();
-  redis.disconnect();
+  await gateway.close();
 }, 120_000);

@@ -49,13 +49,3 @@ export function createClient(url: string) {
     },
   };
 }
-
-/** The answer as a reader of the stream has it after these events. */
-export function textOf(events: (JobEvent | Gap)[]): string {
-  let text = "";
-  for (const event of events) {
-    if (event.type === "reset") text = "";
-    if (event.type === "delta") text += event.text;
-  }
-  return text;
-}

@@ -38,10 +38,13 @@ export function launch(env: Record<string, string>): Launch {
 
 export type System = Launch & { url: string; port: number; dataDir: string };
 
-/** Starts the system and waits until it has answered its sample. Throws, with its output, when it ends first. */
-export async function startSystem(dataDir: string): Promise<System> {
+/** Starts the system and waits until it has answered its sample, if it may. Throws, with its output, when it ends first. */
+export async function startSystem(
+  dataDir: string,
+  env: Record<string, string> = {},
+): Promise<System> {
   const port = await freePort();
-  const launched = launch({ PORT: String(port), DATA_DIR: dataDir });
+  const launched = launch({ PORT: String(port), DATA_DIR: dataDir, ...env });
   let over = false;
   void launched.ended.then(() => (over = true));
   while (!launched.output().includes(readyLine)) {

@@ -1,5 +1,6 @@
 // The page: a picture, a question, and what becomes of them.
 import { clear, drawEvent, fail, say } from "./answer.js";
+import { keepKey, readKey } from "./key.js";
 import { cancel, follow, readiness, submit } from "./job.js";
 
 const $ = (id) => document.getElementById(id);
@@ -114,6 +115,7 @@ async function ask() {
       () => say("busy", "The connection was lost; trying again"),
     );
   } catch (error) {
+    if (keyProblems.has(error.code)) wantKey();
     fail(
       error.code ? error : { code: "page_error", message: "The page made a mistake; reload it." },
     );
@@ -123,6 +125,18 @@ async function ask() {
     void showService();
   }
 }
+
+/** Refusals that another key may help against. */
+const keyProblems = new Set(["unauthenticated", "insufficient_scope"]);
+
+function wantKey() {
+  $("key-field").hidden = false;
+  $("key").focus();
+}
+
+$("key").value = readKey();
+$("key-field").hidden = !readKey();
+$("key").addEventListener("input", ({ target }) => keepKey(target.value.trim()));
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -159,9 +173,10 @@ function showCurl() {
   const { origin } = location;
   const options = thinking.checked ? ` \\\n  -F options=${quote('{"thinking":true}')}` : "";
   const image = picture.sample ? "@-;type=image/png" : `@${fileName(picture.name)}`;
+  const key = readKey() ? ` \\\n  -H "Authorization: Bearer $KEY"` : "";
   const fetched = picture.sample ? `curl -s ${origin}/samples/${picture.sample} |\n` : "";
   $("curl").querySelector("code").textContent =
-    `${fetched}curl -s ${origin}/v1/infer \\\n  -F image=${quote(image)} \\\n  --form-string prompt=${quote(prompt)}${options}`;
+    `${fetched}curl -s ${origin}/v1/infer${key} \\\n  -F image=${quote(image)} \\\n  --form-string prompt=${quote(prompt)}${options}`;
 }
 
 form.addEventListener("input", showCurl);

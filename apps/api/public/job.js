@@ -1,4 +1,5 @@
 // The page's way to the API: submit, follow, cancel. Knows nothing of the page.
+import { readKey } from "./key.js";
 
 /** A refusal in plain words, with its stable code. */
 export class Refusal extends Error {
@@ -14,9 +15,11 @@ const unreachable = new Refusal(
 );
 
 async function call(url, init) {
+  const key = readKey();
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
   let response;
   try {
-    response = await fetch(url, init);
+    response = await fetch(url, { ...init, headers });
   } catch {
     throw unreachable;
   }
@@ -42,6 +45,13 @@ export function cancel(job) {
   return call(job.links.cancel, { method: "POST" });
 }
 
+/** Where the job's events are: EventSource cannot send a key, so that one needs a signed link. */
+async function eventsOf(job) {
+  if (!readKey()) return job.links.events;
+  const links = await call(`${job.links.self}/links`, { method: "POST" });
+  return links.events;
+}
+
 /** What is missing before questions are answered, and the versions that answer: `{missing, versions}`. */
 export async function readiness() {
   const response = await fetch("/ready");
@@ -57,9 +67,9 @@ const terminalTypes = ["succeeded", "failed", "canceled", "expired"];
  * it got; when it gives up, the job itself is read. Calls `onEvent(event)` once for each event, in
  * order, and `onWait()` when the connection was lost.
  */
-export function follow(job, onEvent, onWait) {
+export async function follow(job, onEvent, onWait) {
+  const source = new EventSource(await eventsOf(job));
   return new Promise((resolve, reject) => {
-    const source = new EventSource(job.links.events);
     let last = -1;
 
     const finish = (settle, value) => {

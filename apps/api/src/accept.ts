@@ -2,6 +2,7 @@
 import type { Dialect, Priority } from "@glimpse/contracts";
 import type { Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
+import type { Admission } from "./admission/admission.ts";
 import { ApiError } from "./api-error.ts";
 import type { Shares } from "./config.ts";
 import type { Intake, TakenIn } from "./intake.ts";
@@ -10,6 +11,7 @@ import type { CheckWebhookUrl } from "./webhook-url.ts";
 export type AcceptDeps = {
   ledger: Ledger;
   queues: Queues;
+  admission: Admission;
   takeIn: Intake;
   checkWebhookUrl: CheckWebhookUrl;
   served: { model: string; version: string };
@@ -25,8 +27,10 @@ export type Submission = {
   chosenId: string | null;
   /** What the body is written in; our own if missing. */
   dialect?: Dialect;
+  /** Where its client reached the API. */
+  origin?: string;
   /** What a job has that does not say so itself. */
-  fallback?: { priority: Priority; deadlineMs: number };
+  fallback?: { priority?: Priority; deadlineMs?: number };
   /** Adds to the request what its body only names; may throw ApiErrors. */
   complete?: (taken: TakenIn) => Promise<TakenIn>;
 };
@@ -36,18 +40,19 @@ export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
 export function createAccept(deps: AcceptDeps) {
-  const { ledger, queues, takeIn, checkWebhookUrl, served, shares, log } = deps;
+  const { ledger, queues, admission, takeIn, checkWebhookUrl, served, shares, log } = deps;
   return async function accept({
     bytes,
     contentType,
     tenant,
     chosenId,
     dialect,
-    fallback,
+    origin,
+    fallback = {},
     complete = async (known) => known,
   }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
-    const understood = await takeIn(bytes, contentType, choice, dialect);
+    const understood = await takeIn(bytes, contentType, choice, { tenant, dialect });
     if (understood === "known") return { id: chosenId ?? "", isNew: false };
     const taken = await complete(understood);
     const {
@@ -56,7 +61,7 @@ export function createAccept(deps: AcceptDeps) {
       metadata,
       fingerprint,
       asked,
-      priority = fallback?.priority ?? "normal",
+      priority = fallback.priority ?? "normal",
     } = taken;
     if (model !== null && model !== served.model && model !== served.version) {
       throw new ApiError("model_not_found", `There is no model ${model}; see /v1/models.`, "model");
@@ -64,19 +69,24 @@ export function createAccept(deps: AcceptDeps) {
     const { webhook } = taken;
     if (webhook !== undefined) await checkWebhookUrl(webhook.url, "webhook.url");
     const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
+    const { version } = served;
+    const deadlineMs = taken.deadlineMs ?? fallback.deadlineMs ?? shares.defaultDeadlineMs;
     const standing = {
       priority,
-      deadlineMs: taken.deadlineMs ?? fallback?.deadlineMs ?? shares.defaultDeadlineMs,
+      deadlineMs,
       weight: shares.weights[tenant] ?? 1,
       maxActive: shares.maxActive,
+      maxActiveBytes: shares.maxActiveBytes,
+      maxAhead: await admission.enter(version, deadlineMs),
     };
     const job = {
       tenant,
       ...served,
       input,
       metadata,
+      bytes: taken.bytes,
       standing,
-      ...(asked && { asked }),
+      ...(asked && { asked: { ...asked, ...(origin !== undefined && { origin }) } }),
       ...(webhook && { webhook }),
       ...(chosen && { chosen }),
     };
@@ -94,6 +104,11 @@ export function createAccept(deps: AcceptDeps) {
       const message = `There are ${shares.maxActive} jobs that have not ended. Wait for some of them.`;
       throw new ApiError("too_many_jobs", message);
     }
+    if (outcome === "heavy") {
+      const message = `Jobs that have not ended may have ${shares.maxActiveBytes} bytes. Wait for some of them.`;
+      throw new ApiError("too_many_bytes", message);
+    }
+    if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (outcome === "created") await enqueue(id, place);
     return { id, isNew: chosenId === null || outcome !== "existing" };
   };

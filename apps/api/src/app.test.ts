@@ -2,6 +2,7 @@ import type { Job } from "@glimpse/contracts";
 import { defaultTenant, job, problem, readiness } from "@glimpse/contracts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { openApiDocument } from "./openapi.ts";
 import { dataUrl, openTestApp, png } from "./testing.ts";
 
 const documentShape = z.object({
@@ -168,7 +169,8 @@ describe("bad input", () => {
     ],
     ["an empty prompt", { prompt: "" }, 422, "invalid_prompt", "prompt"],
     ["a blank prompt", { prompt: " \n" }, 422, "invalid_prompt", "prompt"],
-    ["half a character", String.raw`{"prompt":"\ud800"}`, 422, "invalid_prompt", "prompt"],
+    ["half a character", String.raw`{"prompt":"\ud800"}`, 400, "invalid_json"],
+    ["a field twice", '{"prompt":"x","prompt":"y"}', 400, "invalid_json"],
     ["a prompt that is a number", { prompt: 7 }, 422, "invalid_request", "prompt"],
     ["an unknown field", { prompt, promt: "x" }, 422, "unknown_field", "promt"],
     [
@@ -178,7 +180,7 @@ describe("bad input", () => {
       "unknown_field",
       "options.temprature",
     ],
-    ["__proto__", String.raw`{"prompt":"x","__proto__":{}}`, 422, "unknown_field", "__proto__"],
+    ["__proto__", String.raw`{"prompt":"x","__proto__":{}}`, 400, "invalid_json"],
     [
       "an option of the wrong type",
       { prompt, options: { max_tokens: "9" } },
@@ -301,7 +303,7 @@ describe("bad input", () => {
       "invalid_image_url",
     ],
     ["a file URL", { prompt, images: ["file:///etc/passwd"] }, 422, "invalid_image_url"],
-    ["an http URL", { prompt, images: ["http://example.com/a.png"] }, 422, "invalid_image_url"],
+    ["an ftp URL", { prompt, images: ["ftp://example.com/a.png"] }, 422, "invalid_image_url"],
     [
       "a URL into this machine",
       { prompt, images: ["https://127.0.0.1/a.png"] },
@@ -523,6 +525,19 @@ describe("the service", () => {
     expect(doors.length).toBeGreaterThan(10);
     for (const { path } of doors)
       expect(Object.keys(document.paths)).toContain(path.replaceAll(/:(\w+)/g, "{$1}"));
+  });
+
+  test("describes every route, and what each needs", async () => {
+    const { paths } = openApiDocument;
+    const described = Object.entries(paths).flatMap(([path, operations]) =>
+      Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    const routes = open.app.routes
+      .filter(({ method, path }) => method !== "ALL" && path !== "/*")
+      .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`);
+    expect(described.toSorted()).toEqual([...new Set(routes)].toSorted());
+    expect(paths["/healthz"]!["get"]).toMatchObject({ security: [] });
+    expect(paths["/v1/jobs"]!["post"]).toMatchObject({ security: [{ key: ["jobs:write"] }] });
   });
 
   test("says what is not there, and what cannot be done with what is", async () => {

@@ -6,16 +6,26 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { ApiError } from "./api-error.ts";
+import type { Caller } from "./auth/caller.ts";
+import type { ApiMetrics } from "./metrics.ts";
 
-/** `outgoing` is there when a server stands behind the app. */
-export type AppEnv = { Bindings: Partial<HttpBindings>; Variables: RequestIdVariables };
+/** `outgoing` is there when a server stands behind the app; `address` is the client's, null without one. */
+export type AppEnv = {
+  Bindings: Partial<HttpBindings>;
+  Variables: RequestIdVariables & {
+    address: string | null;
+    caller: Caller;
+    auditTarget?: string;
+  };
+};
 
 /** Hono's error handler: logs what is ours, hides what is not the client's. */
-export function createErrorHandler(log: Logger) {
+export function createErrorHandler(log: Logger, metrics: Pick<ApiMetrics, "countRefusal">) {
   return function onError(error: Error, c: Context<AppEnv>): Response {
     const request_id = c.get("requestId");
     const refusal = refusalOf(error);
     if (refusal !== null) {
+      metrics.countRefusal(refusal.code);
       if (refusal !== error) log.warn({ error, request_id }, "cannot serve just now");
       return problemResponse(c, refusal);
     }
@@ -36,11 +46,20 @@ export function refusalOf(error: unknown): ApiError | null {
     : new ApiError("unavailable", "Pictures cannot be kept just now. Try again.");
 }
 
-function problemResponse(c: Context<AppEnv>, { code, message, param }: ApiError): Response {
+/** A refusal as HTTP has it, wherever it is sent from. */
+export function problemParts(refusal: ApiError, requestId: string) {
+  const { code, message, param, retryAfterMs } = refusal;
   const { status, retryable } = errorCodes[code];
-  if (status === 503 || status === 429) c.header("Retry-After", "1");
-  c.header("x-should-retry", String(retryable));
-  c.header("Content-Type", "application/problem+json");
-  const body = problemOf(code, message, param, c.get("requestId"));
-  return c.body(JSON.stringify(body), status);
+  const retryAfter = String(Math.max(1, Math.ceil((retryAfterMs ?? 0) / 1_000)));
+  const headers = {
+    "Content-Type": "application/problem+json",
+    "x-should-retry": String(retryable),
+    ...((status === 503 || status === 429) && { "Retry-After": retryAfter }),
+  };
+  return { status, headers, body: JSON.stringify(problemOf(code, message, param, requestId)) };
+}
+
+function problemResponse(c: Context<AppEnv>, refusal: ApiError): Response {
+  const { status, headers, body } = problemParts(refusal, c.get("requestId"));
+  return c.body(body, status, headers);
 }

@@ -2,6 +2,7 @@
 import type { WorkerBeat, models, readiness } from "@glimpse/contracts";
 import type { Ledger, Subscriber } from "@glimpse/ledger";
 import { isRedisUnavailable } from "@glimpse/ledger";
+import type { Admission } from "./admission/admission.ts";
 import type { z } from "zod";
 
 type Served = { model: string; version: string };
@@ -11,18 +12,20 @@ export async function readReadiness(
   ledger: Ledger,
   subscriber: Subscriber,
   served: Served,
+  admission: Admission,
 ): Promise<z.infer<typeof readiness>> {
   let workers: WorkerBeat[];
   try {
     workers = await ledger.workers();
+    await admission.readPulse(served.version);
   } catch (error) {
     if (!isRedisUnavailable(error)) throw error;
-    return { ready: false, missing: ["redis", "worker"], workers: [] };
+    return { ready: false, missing: ["redis", "worker"], workers: [], breakers: {} };
   }
   const served_by = workers.some(({ version }) => version === served.version);
   const missing: ("redis" | "worker")[] = subscriber.isReady ? [] : ["redis"];
   if (!served_by) missing.push("worker");
-  return { ready: missing.length === 0, missing, workers };
+  return { ready: missing.length === 0, missing, workers, breakers: admission.states() };
 }
 
 /** The models that jobs may name, with who runs them just now. */

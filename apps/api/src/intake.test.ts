@@ -1,4 +1,5 @@
 import { defaultTenant } from "@glimpse/contracts";
+import { createFiles } from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
 import type { TestLedger } from "@glimpse/ledger/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -18,6 +19,7 @@ function intakeWith(answer: () => Uint8Array<ArrayBuffer>) {
   let fetches = 0;
   const takeIn = createIntake({
     ...open,
+    files: createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 60 }),
     limits: testLimits,
     fetchImage: async (_url, param) => {
       fetches++;
@@ -34,6 +36,7 @@ const request = (key: string, body: unknown = { prompt: "What?", images: [url] }
     bytesOf(body),
     "application/json",
     { id: open.ledger.keyedId(defaultTenant, "test", key), tenant: defaultTenant },
+    { tenant: defaultTenant },
   ] as const;
 
 async function submit(key: string, answer: () => Uint8Array<ArrayBuffer>): Promise<void> {
@@ -66,6 +69,17 @@ test("a request stays the same when the picture behind its URL changes, but not 
 
 test("without a chosen id there is nothing to compare", async () => {
   const { takeIn } = intakeWith(() => png(8, 8));
-  const taken = await takeIn(bytesOf({ prompt: "What?" }), "application/json", null);
+  const taken = await takeIn(bytesOf({ prompt: "What?" }), "application/json", null, {
+    tenant: defaultTenant,
+  });
   expect(taken).toMatchObject({ fingerprint: null });
+});
+
+test("what was fetched for a request counts like what was sent", async () => {
+  const picture = png(8, 8);
+  const { takeIn } = intakeWith(() => picture);
+  const body = bytesOf({ prompt: "What?", images: [url, `${url}?2`] });
+  const sent = body.byteLength;
+  const taken = await takeIn(body, "application/json", null, { tenant: defaultTenant });
+  expect(taken).toMatchObject({ bytes: sent + 2 * picture.byteLength });
 });

@@ -35,6 +35,8 @@ function gather(queries: Record<string, string[]>): Record<string, unknown> {
     const entry = /^metadata\[(.*)\]$/.exec(name)?.[1];
     if (name !== "state" && all.length > 1)
       throw new ApiError("invalid_request", `${name} is given twice.`, name);
+    // The schema would drop it in silence, and with it the condition.
+    if (entry === "__proto__") throw new ApiError("invalid_request", "No job has this.", name);
     if (entry !== undefined) wanted.set(entry, all[0] ?? "");
     else query.set(name, name === "state" ? all : all[0]);
   }

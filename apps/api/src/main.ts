@@ -1,6 +1,8 @@
 /** The process: opens connections, listens, and on a signal ends everything in order. */
 import {
   createAnnounce,
+  createApiKeys,
+  createAuditLog,
   createBatches,
   createDeliveries,
   createEndpoints,
@@ -8,19 +10,25 @@ import {
   createKeys,
   createLedger,
   createQueues,
+  createRateLimiter,
+  createReadLinkSecret,
   connectRedis,
   openBlobs,
   Subscriber,
   untilReady,
 } from "@glimpse/ledger";
-import { createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
-import type { HttpBindings } from "@hono/node-server";
-import { createAdaptorServer } from "@hono/node-server";
+import { createMetrics, createProcessLogger, watchLoopDelay } from "@glimpse/telemetry";
+import { createAdmission } from "./admission/admission.ts";
 import { createApp } from "./app.ts";
+import { createAuth } from "./auth/create-auth.ts";
 import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
+import { limitConnections } from "./limits/connections.ts";
+import { createGates } from "./limits/gates.ts";
+import { createApiMetrics } from "./metrics.ts";
+import { createServer } from "./server.ts";
 import { createCheckWebhookUrl } from "./webhook-url.ts";
 
 const log = createProcessLogger("api");
@@ -41,16 +49,31 @@ const blobs = await openBlobs(config.blobs, { redis, bulk }, keys, {
   retentionS,
   budgetBytes: config.maxBlobBytes,
 });
-const fetchImage = createFetchImage({ limits, timeoutMs: config.imageFetchTimeoutMs });
-const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, fetchImage }));
+const fetchImage = createFetchImage({
+  limits,
+  timeoutMs: config.imageFetchTimeoutMs,
+  atOnce: config.imageFetches,
+  policy: config.outbound,
+});
+const files = createFiles(redis, keys, blobs, { shard, retentionS });
+const intake = createIntakePool(config, createIntake({ limits, blobs, ledger, files, fetchImage }));
 const loopDelay = watchLoopDelay();
 const closing = new AbortController();
 
+const apiKeys = createApiKeys(redis, keys);
+const gates = createGates(config.gateway, (rate) => createRateLimiter(redis, keys, rate));
+const admission = createAdmission(ledger, config.admission);
 const app = createApp({
+  gates,
+  admission,
+  metrics: createApiMetrics(createMetrics({ ofProcess: true }), { admission, gates }),
+  auth: createAuth(config.auth, apiKeys, createReadLinkSecret(redis, keys)),
+  apiKeys,
+  auditLog: createAuditLog(redis, keys),
   ledger,
   queues,
   takeIn: intake.takeIn,
-  files: createFiles(redis, keys, blobs, { shard, retentionS }),
+  files,
   batches: createBatches(redis, keys, { shard, retentionS }),
   announce: createAnnounce(redis, keys, { shard }),
   checkWebhookUrl: createCheckWebhookUrl(config.outbound),
@@ -64,23 +87,14 @@ const app = createApp({
   log,
   closing: closing.signal,
   streamStallMs: config.streamStallMs,
+  corsOrigins: config.corsOrigins,
+  publicUrl: config.publicUrl,
   loopDelay: loopDelay.read,
 });
 
-const server = createAdaptorServer({
-  // A proxy's form of request (GET http://other/) is not for us.
-  fetch: (request, env) => {
-    const { incoming } = env as HttpBindings;
-    return incoming.url?.startsWith("/")
-      ? app.fetch(request, env)
-      : new Response(null, { status: 400 });
-  },
-  serverOptions: {
-    headersTimeout: 10_000,
-    requestTimeout: 120_000,
-    connectionsCheckingInterval: 5_000,
-  },
-});
+const server = createServer(app, config.server);
+const { connectionsPerAddress } = config.gateway;
+if (connectionsPerAddress !== null) limitConnections(server, connectionsPerAddress);
 server.on("error", (error) => {
   log.fatal({ error }, "cannot listen");
   process.exit(1);
@@ -96,10 +110,7 @@ async function stop(signal: string): Promise<void> {
   log.info({ signal }, "stopping");
   const closed = new Promise((resolve) => server.close(resolve));
   closing.abort();
-  const limit = setTimeout(
-    () => "closeAllConnections" in server && server.closeAllConnections(),
-    config.drainMs,
-  );
+  const limit = setTimeout(() => server.closeAllConnections(), config.drainMs);
   await closed;
   clearTimeout(limit);
   loopDelay.stop();

@@ -1,227 +1,33 @@
 /** The OpenAPI document, from the contracts' schemas. */
-import {
-  gap,
-  health,
-  job,
-  jobError,
-  jobEvent,
-  jobList,
-  jobQuery,
-  models,
-  options,
-  problem,
-  readiness,
-  submission,
-} from "@glimpse/contracts";
 import { z } from "zod";
+import { accessOf } from "./auth/access.ts";
+import { admin } from "./openapi/admin.ts";
+import { jobs } from "./openapi/jobs.ts";
 import { openAi } from "./openapi/openai.ts";
+import type { Group } from "./openapi/parts.ts";
+import { uri } from "./openapi/parts.ts";
+import { replicate } from "./openapi/replicate.ts";
+import { service } from "./openapi/service.ts";
 import { webhooks } from "./openapi/webhooks.ts";
 
-/** What the API sends, and what it takes; schemas that others refer to are among them, so that each has a name of its own. */
-const sent = {
-  Gap: gap,
-  Health: health,
-  Job: job,
-  JobError: jobError,
-  JobEvent: jobEvent,
-  JobList: jobList,
-  Models: models,
-  Problem: problem,
-  Readiness: readiness,
-  ...webhooks.sent,
-};
-const taken = {
-  ...openAi.taken,
-  Options: options,
-  Submission: submission,
-  ...webhooks.taken,
-};
+const groups: Group[] = [jobs, webhooks, openAi, replicate, admin, service];
 
-const uri = (id: string) => `#/components/schemas/${id}`;
-const ref = (id: string) => ({ $ref: uri(id) });
-const json = (description: string, id: string) => ({
-  description,
-  content: { "application/json": { schema: ref(id) } },
-});
-const problems = {
-  default: {
-    description: "A refusal",
-    content: { "application/problem+json": { schema: ref("Problem") } },
-  },
-};
-const location = { Location: { schema: { type: "string" }, description: "Where the job is" } };
+const all = <K extends keyof Group>(member: K): Group[K] =>
+  Object.assign({}, ...groups.map((group) => group[member])) as Group[K];
 
-const jobId = { name: "id", in: "path", required: true, schema: { type: "string" } };
-const wait = (fallback: number) => ({
-  name: "wait",
-  in: "query",
-  description: "Seconds to hold the answer until the job has ended",
-  schema: { type: "number", minimum: 0, maximum: 60, default: fallback },
-});
-const idempotencyKey = {
-  name: "Idempotency-Key",
-  in: "header",
-  description:
-    "Chosen by the client, bare or in double quotes: the same key and body give the same job for as long as it is kept",
-  schema: { type: "string", minLength: 1, maxLength: 255 },
-};
-const listQuery = Object.entries(z.toJSONSchema(jobQuery).properties ?? {}).map(
-  ([name, schema]) => ({
-    name,
-    in: "query",
-    schema,
-    ...(name === "metadata" && { style: "deepObject", explode: true }),
-  }),
-);
-const recorded = {
-  202: {
-    ...json("The job is recorded; it will be run, or has an identical job's answer", "Job"),
-    headers: {
-      ...location,
-      "Idempotent-Replayed": {
-        schema: { const: "true" },
-        description: "Sent when the same request had made the job before",
-      },
-    },
-  },
-  ...problems,
-};
-const body = {
-  required: true,
-  content: {
-    "application/json": { schema: ref("Submission") },
-    "multipart/form-data": {
-      schema: {
-        type: "object",
-        required: ["prompt"],
-        properties: {
-          prompt: { type: "string" },
-          image: {
-            type: "array",
-            items: { type: "string", contentMediaType: "application/octet-stream" },
-          },
-          model: { type: "string" },
-          options: { type: "string", description: "JSON, as in Submission" },
-          priority: { type: "string", enum: ["low", "normal", "high"] },
-          deadline_ms: { type: "integer" },
-          metadata: { type: "string", description: "JSON, as in Submission" },
-          webhook: { type: "string", description: "JSON, as in Submission" },
-        },
-      },
-    },
-  },
-};
-
-const paths = {
-  "/v1/jobs": {
-    get: {
-      operationId: "listJobs",
-      summary: "List one's jobs, newest first",
-      parameters: listQuery,
-      responses: { 200: json("A page of jobs", "JobList"), ...problems },
-    },
-    post: {
-      operationId: "submitJob",
-      summary: "Submit a job",
-      parameters: [idempotencyKey],
-      requestBody: body,
-      responses: recorded,
-    },
-  },
-  "/v1/jobs/{id}": {
-    get: {
-      operationId: "getJob",
-      summary: "Read a job, or wait for its end",
-      parameters: [jobId, wait(0)],
-      responses: {
-        200: json("The job", "Job"),
-        304: { description: "It is as the client knows it" },
-        ...problems,
-      },
-    },
-    put: {
-      operationId: "putJob",
-      summary: "Submit a job under an id of one's own; again with the same body changes nothing",
-      parameters: [jobId],
-      requestBody: body,
-      responses: recorded,
-    },
-    delete: {
-      operationId: "deleteJob",
-      summary: "Remove a job that has ended, with its log; its id cannot be used again",
-      parameters: [jobId],
-      responses: { 204: { description: "It is gone" }, ...problems },
-    },
-  },
-  "/v1/jobs/{id}/events": {
-    get: {
-      operationId: "followJob",
-      summary: "Follow a job's events from any number on",
-      parameters: [
-        jobId,
-        {
-          name: "after",
-          in: "query",
-          description: "The last event the client has",
-          schema: { type: "integer", minimum: -1 },
-        },
-        {
-          name: "Last-Event-ID",
-          in: "header",
-          description: "The same, as browsers send it",
-          schema: { type: "integer" },
-        },
-      ],
-      responses: {
-        200: {
-          description: "Server-sent events; each one's data is a JobEvent, or a Gap",
-          content: { "text/event-stream": { schema: { oneOf: [ref("JobEvent"), ref("Gap")] } } },
-        },
-        204: { description: "The job has ended and the client has everything" },
-        ...problems,
-      },
-    },
-  },
-  "/v1/jobs/{id}/cancel": {
-    post: {
-      operationId: "cancelJob",
-      summary: "Cancel a job; one that has ended stays as it is",
-      parameters: [jobId],
-      responses: { 200: json("The job", "Job"), ...problems },
-    },
-  },
-  "/v1/infer": {
-    post: {
-      operationId: "infer",
-      summary: "Submit a job and wait for its answer",
-      parameters: [wait(30), idempotencyKey],
-      requestBody: body,
-      responses: {
-        200: json("The job has ended, in whatever state", "Job"),
-        202: { ...json("The wait ran out; the job goes on", "Job"), headers: location },
-        ...problems,
-      },
-    },
-  },
-  "/v1/models": {
-    get: {
-      operationId: "listModels",
-      responses: { 200: json("The models", "Models"), ...problems },
-    },
-  },
-  "/healthz": {
-    get: { operationId: "health", responses: { 200: json("The process is alive", "Health") } },
-  },
-  "/ready": {
-    get: {
-      operationId: "readiness",
-      responses: {
-        200: json("A job submitted now will be run", "Readiness"),
-        503: json("Something is missing", "Readiness"),
-      },
-    },
-  },
-};
+/** The paths, each operation with the scope that it needs. */
+function securedPaths(): Group["paths"] {
+  return Object.fromEntries(
+    Object.entries(all("paths")).map(([path, operations]) => {
+      const route = path.replaceAll(/\{(\w+)\}/g, ":$1");
+      const secured = Object.entries(operations).map(([method, operation]) => {
+        const access = accessOf(method.toUpperCase(), route);
+        return [method, { ...operation, security: access === "public" ? [] : [{ key: [access] }] }];
+      });
+      return [path, Object.fromEntries(secured)];
+    }),
+  );
+}
 
 /** JSON Schemas by name, without the members that only a document of its own needs. */
 function componentsOf(schemas: Record<string, z.ZodType>, io: "input" | "output") {
@@ -243,7 +49,16 @@ export const openApiDocument = {
     version: "1",
     description: "Questions about pictures, answered through a queue.",
   },
-  paths: { ...paths, ...webhooks.paths, ...openAi.paths },
+  paths: securedPaths(),
   webhooks: webhooks.messages,
-  components: { schemas: { ...componentsOf(sent, "output"), ...componentsOf(taken, "input") } },
+  components: {
+    schemas: { ...componentsOf(all("sent"), "output"), ...componentsOf(all("taken"), "input") },
+    securitySchemes: {
+      key: {
+        type: "http",
+        scheme: "bearer",
+        description: "An API key, or a token of the issuer that the service trusts",
+      },
+    },
+  },
 };

@@ -8,6 +8,9 @@ import { checkImageHeader } from "./image-header.ts";
 export type Picture = CheckedPicture | { url: string; param: string };
 export type CheckedPicture = { bytes: Uint8Array<ArrayBuffer>; digest: string };
 
+/** What a door puts in place of the URL of a picture that was uploaded before; the file's id follows. */
+export const uploaded = "glimpse-file:";
+
 /** Checks the header and names the bytes by their SHA-256. Throws ApiErrors about `param`. */
 export async function checkPicture(
   bytes: Uint8Array<ArrayBuffer>,

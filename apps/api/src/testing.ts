@@ -2,40 +2,73 @@
 import { crc32, deflateSync } from "node:zlib";
 import {
   createAnnounce,
+  createApiKeys,
+  createAuditLog,
   createBatches,
   createDeliveries,
   createEndpoints,
   createFiles,
+  createRateLimiter,
+  createReadLinkSecret,
 } from "@glimpse/ledger";
 import { openTestLedger } from "@glimpse/ledger/testing";
-import { createLogger } from "@glimpse/telemetry";
+import { createLogger, createMetrics } from "@glimpse/telemetry";
+import { createAdmission } from "./admission/admission.ts";
 import type { AppDeps } from "./app.ts";
 import { createApp } from "./app.ts";
+import { createAuth } from "./auth/create-auth.ts";
 import { readConfig } from "./config.ts";
 import { createFetchImage } from "./fetch-image.ts";
 import { createIntake } from "./intake.ts";
 import { createIntakePool } from "./intake-pool.ts";
+import { createGates } from "./limits/gates.ts";
 import { createCheckWebhookUrl } from "./webhook-url.ts";
+import { createApiMetrics } from "./metrics.ts";
 
 export const testLimits = {
   bodyBytes: 4_000_000,
   imageBytes: 2_000_000,
   imagePixels: 1_000_000,
+  imageSide: 8,
+  imageAspectRatio: 200,
+  imageFrames: 16,
   images: 4,
 };
 
-export async function openTestApp(overrides: Partial<AppDeps> = {}) {
+/** `env`: settings that are read as the process reads its environment. */
+export async function openTestApp(
+  overrides: Partial<AppDeps> = {},
+  env: Record<string, string> = {},
+) {
   const open = await openTestLedger();
-  const config = readConfig({ REDIS_URL: open.url, KEY_PREFIX: open.prefix });
-  const fetchImage = createFetchImage({ limits: testLimits, timeoutMs: 1_000 });
-  const inPlace = createIntake({ ...open, limits: testLimits, fetchImage });
+  const config = readConfig({ REDIS_URL: open.url, KEY_PREFIX: open.prefix, ...env });
+  const apiKeys = createApiKeys(open.redis, open.keys);
+  const fetchImage = createFetchImage({
+    limits: testLimits,
+    timeoutMs: 1_000,
+    atOnce: config.imageFetches,
+    policy: config.outbound,
+  });
+  const files = createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 3_600 });
+  const inPlace = createIntake({ ...open, files, limits: testLimits, fetchImage });
   const intake = createIntakePool({ ...config, limits: testLimits }, inPlace);
   const closing = new AbortController();
+  const gates = createGates(config.gateway, (rate) =>
+    createRateLimiter(open.redis, open.keys, rate),
+  );
   const deliveries = createDeliveries(open.redis, open.keys, { shard: "0", keptS: 3_600 });
+  const admission = createAdmission(open.ledger, config.admission);
+  const metrics = createMetrics({ ofProcess: false });
   const app = createApp({
     ...open,
+    gates,
+    admission,
+    metrics: createApiMetrics(metrics, { admission, gates }),
+    auth: createAuth(config.auth, apiKeys, createReadLinkSecret(open.redis, open.keys)),
+    apiKeys,
+    auditLog: createAuditLog(open.redis, open.keys),
     takeIn: intake.takeIn,
-    files: createFiles(open.redis, open.keys, open.blobs, { shard: "0", retentionS: 3_600 }),
+    files,
     batches: createBatches(open.redis, open.keys, { shard: "0", retentionS: 3_600 }),
     announce: createAnnounce(open.redis, open.keys, { shard: "0" }),
     checkWebhookUrl: createCheckWebhookUrl(config.outbound),
@@ -47,6 +80,8 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     log: createLogger("test", "silent"),
     closing: closing.signal,
     streamStallMs: 1_000,
+    corsOrigins: ["https://friend.example"],
+    publicUrl: null,
     loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
     ...overrides,
   });
@@ -57,6 +92,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
     queues,
     subscriber,
     keys,
+    apiKeys,
     deliveries,
     app,
     /** Forgets the log's events before number `first`. */

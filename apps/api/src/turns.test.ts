@@ -108,7 +108,7 @@ test("a queued job has a place and an estimate of its wait", async () => {
 test("a tenant with too many jobs is refused, told to come back, and taken again when one has ended", async () => {
   await open.close();
   open = await openTestApp({
-    shares: { defaultDeadlineMs: 60_000, maxActive: 2, weights: {} },
+    shares: { defaultDeadlineMs: 60_000, maxActive: 2, maxActiveBytes: 1_000_000, weights: {} },
   });
   const [first] = [await submit(), await submit()];
   const response = await send({ prompt: "What?" });

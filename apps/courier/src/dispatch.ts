@@ -7,6 +7,7 @@ import type { Logger } from "@glimpse/telemetry";
 import type { JobNews } from "./message.ts";
 import { messageOf, noticeMessage, piecesMessage } from "./message.ts";
 import type { Lanes } from "./lanes.ts";
+import { isPrediction, predictionMessage, unfinishedPrediction } from "./prediction.ts";
 
 export type DispatchDeps = {
   shard: string;
@@ -73,10 +74,14 @@ export function createDispatch(deps: DispatchDeps) {
     const type = `job.${state}`;
     const receivers = receiversOf(await list(tenant), tenant, type, webhook);
     if (receivers.length === 0) return;
-    const news: JobNews = { id, state, event, job: await ledger.read(id, tenant) };
+    const { job, asked } = (await ledger.readAsked(id, tenant)) ?? { job: null, asked: null };
+    const news: JobNews = { id, state, event, job };
     await Promise.all(
       receivers.map((receiver) => {
-        const body = messageOf(news, receiver.payload, maxBytes);
+        const body =
+          job !== null && receiver.endpoint === null && isPrediction(asked)
+            ? predictionMessage(job, asked, state)
+            : messageOf(news, receiver.payload, maxBytes);
         return deliver([id, String(event)], { tenant, type, job: id, body }, receiver);
       }),
     );
@@ -108,14 +113,17 @@ export function createDispatch(deps: DispatchDeps) {
     const { pieces_of: id, tenant, from, to, webhook } = entry;
     const receivers = receiversOf(await list(tenant), tenant, "job.delta", webhook);
     if (receivers.length === 0) return;
-    const [job, events] = await Promise.all([
-      ledger.read(id, tenant),
-      ledger.readLog(id, from - 1, to - from + 1),
-    ]);
-    if (job === null) return;
-    const body = JSON.stringify(piecesMessage({ id, attempt: job.attempt }, { from, to }, events));
+    const found = await ledger.readAsked(id, tenant);
+    if (found === null) return;
+    const { job, asked } = found;
+    const asPrediction = isPrediction(asked) && (await ledger.readLog(id, -1, to + 1));
+    const events = asPrediction || (await ledger.readLog(id, from - 1, to - from + 1));
+    const news = events.filter((event) => event.id >= from && event.id <= to);
+    const native = JSON.stringify(piecesMessage({ id, attempt: job.attempt }, { from, to }, news));
+    const whole = asPrediction && unfinishedPrediction(job, asked, events);
     await Promise.all(
       receivers.map(async ({ endpoint, url, secrets }) => {
+        const body = (endpoint === null && whole) || native;
         const messageId = deliveryIdOf(shard, [id, "pieces", String(to)], endpoint ?? "its own");
         const message = { id: messageId, url, body, secrets: await secrets() };
         await sendInLane(`pieces ${endpoint ?? `${tenant} ${url}`}`, message);

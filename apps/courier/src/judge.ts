@@ -1,5 +1,5 @@
 /** What follows from a try. Pure. */
-import type { Verdict } from "@glimpse/ledger";
+import type { TryVerdict } from "@glimpse/ledger";
 import type { Sent } from "./send.ts";
 
 /** `delaysMs`: before each try, the first included; then it is given up. `jitter`: by how much each may differ, as a share. */
@@ -13,7 +13,7 @@ export function judge(
   before: number,
   { delaysMs, jitter }: Schedule,
   random = Math.random(),
-): Verdict {
+): TryVerdict {
   if (tried.error === null) return { state: "delivered" };
   if (isGone(tried)) return { state: "dead", reason: "gone" };
   const delayMs = delaysMs[before + 1];

@@ -9,7 +9,7 @@ import { runUntilSignal } from "./run.ts";
 const log = createProcessLogger("worker");
 const config = readConfig();
 log.level = config.logLevel;
-const { modelDir, cacheDir, device, threads, slots, maxImagePixels } = config;
+const { modelDir, cacheDir, device, threads, slots, pictures } = config;
 
 const onnxDir = await prepareModel(modelDir, {
   cacheDir,
@@ -20,7 +20,7 @@ const engine = await Engine.load(onnxDir, {
   device,
   threads,
   slots,
-  maxPixels: maxImagePixels,
+  pictures,
 });
 exitWhenBroken(engine.failed, log);
 const loopDelay = watchLoopDelay();

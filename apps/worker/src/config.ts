@@ -24,6 +24,8 @@ const environment = sharedEnvironment.extend({
   THREADS: z.coerce.number().int().positive().optional(),
   /** Jobs that run at once. */
   SLOTS: count(8),
+  /** How long decoding one picture may take, in whole seconds. */
+  IMAGE_DECODE_TIMEOUT_S: z.coerce.number().int().min(1).max(3_600).default(10),
   /** How long running jobs may go on after a request to stop. */
   GRACE_MS: count(25_000),
   /** Where `/healthz` and `/ready` are answered; nowhere by default. */
@@ -62,7 +64,12 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     device: deviceOf(DEVICE, limitBytes),
     threads: parsed.THREADS ?? share,
     slots: parsed.SLOTS,
-    maxImagePixels: parsed.MAX_IMAGE_PIXELS,
+    pictures: {
+      maxPixels: parsed.MAX_IMAGE_PIXELS,
+      minSide: parsed.MIN_IMAGE_SIDE,
+      maxAspectRatio: parsed.MAX_IMAGE_ASPECT_RATIO,
+      decodeTimeoutS: parsed.IMAGE_DECODE_TIMEOUT_S,
+    },
     graceMs: parsed.GRACE_MS,
   };
 }

@@ -40,7 +40,8 @@ export function runFleet(program: URL, { config, log }: { config: Config; log: L
   const fleet = startFleet({
     program,
     cards,
-    env: config.env,
+    // libvips reads this when it is loaded: a second lock on the loaders that the engine blocks by itself.
+    env: { ...config.env, VIPS_BLOCK_UNTRUSTED: "1" },
     log,
     onDeath,
     onHopeless: (code) => {

@@ -2,7 +2,14 @@
 import { z } from "zod";
 
 /** The languages that requests for jobs come in. */
-export const dialect = z.enum(["native", "openai.chat", "openai.responses", "openai.batch"]);
+export const dialect = z.enum([
+  "native",
+  "openai.chat",
+  "openai.responses",
+  "openai.batch",
+  "replicate",
+  "replicate.model",
+]);
 export type Dialect = z.infer<typeof dialect>;
 
 /** Loose, since a later release's doors keep more. */
@@ -13,6 +20,8 @@ export const asked = z.looseObject({
   background: z.boolean().default(false),
   /** A stream ends with what the answer has cost. */
   includeUsage: z.boolean().default(false),
+  /** Where its client reached the API, such as `https://host`. */
+  origin: z.string().optional(),
   /** What a batch's client calls its line. */
   customId: z.string().optional(),
   /** Members of the answer that only repeat the request. */

@@ -23,6 +23,7 @@ test("who may be reached is a list of addresses, ranges and names; ports are num
     OUTBOUND_ALLOW: [],
     OUTBOUND_PORTS: [80, 443],
     OUTBOUND_HTTP: true,
+    OUTBOUND_DNS: [],
   });
   const allow = "10.0.0.0/8, fd00::/8,192.168.1.5,Minio.local,.example.internal";
   expect(
@@ -30,11 +31,13 @@ test("who may be reached is a list of addresses, ranges and names; ports are num
       OUTBOUND_ALLOW: allow,
       OUTBOUND_PORTS: "443,9000",
       OUTBOUND_HTTP: "false",
+      OUTBOUND_DNS: "9.9.9.9,127.0.0.1:5353,[2620:fe::fe]:53",
     }),
   ).toEqual({
     OUTBOUND_ALLOW: ["10.0.0.0/8", "fd00::/8", "192.168.1.5", "minio.local", ".example.internal"],
     OUTBOUND_PORTS: [443, 9000],
     OUTBOUND_HTTP: false,
+    OUTBOUND_DNS: ["9.9.9.9", "127.0.0.1:5353", "[2620:fe::fe]:53"],
   });
   expect(outboundEnvironment.parse({ OUTBOUND_PORTS: "any" }).OUTBOUND_PORTS).toBe("any");
   for (const wrong of [
@@ -44,6 +47,7 @@ test("who may be reached is a list of addresses, ranges and names; ports are num
     { OUTBOUND_PORTS: "443,0" },
     { OUTBOUND_PORTS: "all" },
     { OUTBOUND_HTTP: "yes" },
+    { OUTBOUND_DNS: "dns.example" },
   ])
     expect(outboundEnvironment.safeParse(wrong).success, JSON.stringify(wrong)).toBe(false);
 });

@@ -26,7 +26,11 @@ export const sharedEnvironment = z.object({
     .string()
     .regex(/^[A-Za-z0-9._-]{1,32}$/)
     .default("1"),
+  /** Pictures by their headers, before anything is decoded: the API refuses with it, the worker checks again. */
   MAX_IMAGE_PIXELS: count(40_000_000),
+  MIN_IMAGE_SIDE: count(8),
+  /** One side over the other. The model itself takes no more than 200. */
+  MAX_IMAGE_ASPECT_RATIO: z.coerce.number().min(1).max(200).default(200),
   /** Where pictures are kept: the same place for all processes. */
   BLOBS: blobPlace.prefault("redis"),
   /** All pictures together; more are refused. */
@@ -80,6 +84,15 @@ export const outboundEnvironment = z.object({
     .default([80, 443]),
   /** Whether http:// is taken, too. */
   OUTBOUND_HTTP: flag(true),
+  /** Name servers (`address` or `address:port`) to ask for strangers' names; the machine's own by default. */
+  OUTBOUND_DNS: list(
+    z
+      .string()
+      .regex(
+        /^([0-9.]+(:\d{1,5})?|[0-9a-f:.]+|\[[0-9a-f:.]+\](:\d{1,5})?)$/i,
+        "must be an address",
+      ),
+  ),
 });
 export type OutboundEnvironment = z.infer<typeof outboundEnvironment>;
 

@@ -4,7 +4,15 @@ import { z } from "zod";
 type ErrorKind = { status: number; retryable: boolean; title: string };
 
 export const errorCodes = {
+  // The caller
+  unauthenticated: { status: 401, retryable: false, title: "The credentials are not valid" },
+  insufficient_scope: { status: 403, retryable: false, title: "The credentials do not allow this" },
+  key_not_found: { status: 404, retryable: false, title: "There is no such key" },
   // The request as HTTP
+  invalid_http: { status: 400, retryable: false, title: "The request is not valid HTTP" },
+  request_timeout: { status: 408, retryable: true, title: "The request took too long to arrive" },
+  headers_too_large: { status: 431, retryable: false, title: "The headers are too large" },
+  expectation_failed: { status: 417, retryable: false, title: "The expectation cannot be met" },
   invalid_json: { status: 400, retryable: false, title: "The body is not valid JSON" },
   invalid_multipart: { status: 400, retryable: false, title: "The form cannot be read" },
   not_found: { status: 404, retryable: false, title: "There is nothing at this address" },
@@ -76,6 +84,13 @@ export const errorCodes = {
   },
   delivery_not_found: { status: 404, retryable: false, title: "There is no such delivery" },
   delivery_pending: { status: 409, retryable: false, title: "The delivery is still being tried" },
+  too_many_bytes: {
+    status: 429,
+    retryable: true,
+    title: "There is too much in requests and jobs that have not ended",
+  },
+  too_many_streams: { status: 429, retryable: true, title: "There are too many open streams" },
+  rate_limited: { status: 429, retryable: true, title: "There are too many requests" },
   // Files and batches
   file_not_found: { status: 404, retryable: false, title: "There is no such file" },
   batch_not_found: { status: 404, retryable: false, title: "There is no such batch" },
@@ -104,6 +119,11 @@ export const errorCodes = {
   image_too_small: { status: 422, retryable: false, title: "The picture is too small" },
   image_too_large: { status: 422, retryable: false, title: "The picture has too many pixels" },
   image_aspect_ratio: { status: 422, retryable: false, title: "The picture is too long and thin" },
+  image_too_many_frames: {
+    status: 422,
+    retryable: false,
+    title: "The picture has too many frames",
+  },
   too_many_images: { status: 422, retryable: false, title: "There are too many pictures" },
   // Our side
   invalid_checkpoint: { status: 500, retryable: false, title: "The model's files are damaged" },
@@ -121,6 +141,16 @@ export const errorCodes = {
     status: 503,
     retryable: true,
     title: "There is no room for more pictures just now",
+  },
+  overloaded: {
+    status: 503,
+    retryable: true,
+    title: "There is more work than can be done in time",
+  },
+  model_unavailable: {
+    status: 503,
+    retryable: true,
+    title: "The model does not serve just now",
   },
   unavailable: { status: 503, retryable: true, title: "The service is not available just now" },
 } as const satisfies Record<string, ErrorKind>;
@@ -147,7 +177,11 @@ export const problem = z
     title: z.string(),
     status: z.int(),
     detail: z.string(),
-    code: errorCode,
+    code: errorCode.meta({
+      description: Object.entries(errorCodes)
+        .map(([code, { status, title }]) => `${code} (${status}): ${title}`)
+        .join("; "),
+    }),
     param: z.string().nullable().meta({ description: "The field that is wrong, as a dotted path" }),
     retryable: z.boolean(),
     request_id: z.string(),

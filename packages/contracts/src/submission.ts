@@ -23,7 +23,7 @@ const nonBlank = text.refine((value) => value.trim() !== "", {
 });
 
 /** The bytes of a URL are judged where they are fetched or decoded; here only that it is a string. */
-const imageUrl = z.string().min(1).meta({ description: "A data URL or an https URL" });
+const imageUrl = z.string().min(1).meta({ description: "A data URL, or an http or https URL" });
 
 export const messagePart = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("text"), text }),

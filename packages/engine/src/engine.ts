@@ -5,6 +5,7 @@
 import { readGenerationSettings } from "./checkpoint.ts";
 import { startCoreThread } from "./core-thread.ts";
 import type { Core } from "./core.ts";
+import type { PictureLimits } from "./decode-image.ts";
 import type { EngineError } from "./errors.ts";
 import { readManifest } from "./manifest.ts";
 import { type RunnerOptions, runnerShape } from "./ort-runner.ts";
@@ -22,8 +23,8 @@ export type EngineLimits = StepperLimits & {
 
 export type EngineOptions = Partial<EngineLimits> &
   RunnerOptions & {
-    /** Pixels of one picture, width * height; 40 million by default. */
-    maxPixels?: number;
+    /** Of one picture's file; 40 million pixels by default. */
+    pictures?: Partial<PictureLimits>;
   };
 
 /** What an engine is made of; Engine.load makes it of a folder. */
@@ -63,11 +64,14 @@ export class Engine {
    * @throws EngineError `invalid_checkpoint` naming the file, `unsupported_architecture`, `engine_failure`
    */
   static async load(dir: string, options: EngineOptions = {}): Promise<Engine> {
-    const { maxPixels = DEFAULT_MAX_PIXELS, ...rest } = options;
+    const { pictures, ...rest } = options;
     const limits = { ...DEFAULT_LIMITS, ...rest };
     const settings = await readGenerationSettings(dir);
     const { slots, capacity } = runnerShape(await readManifest(dir), rest);
-    const processor = await startProcessorPool({ dir, limits: { maxPixels, context: capacity } });
+    const processor = await startProcessorPool({
+      dir,
+      limits: { maxPixels: DEFAULT_MAX_PIXELS, ...pictures, context: capacity },
+    });
     const { vocabulary } = processor;
     try {
       const core = await startCoreThread({ dir, options: rest, settings, vocabulary, limits });

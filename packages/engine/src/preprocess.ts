@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { ImageSettings } from "./checkpoint.ts";
-import { decodeImage, type Raster } from "./decode-image.ts";
+import { type OpenImage, openImage, type PictureLimits, type Raster } from "./decode-image.ts";
 import { contextTooLong, EngineError } from "./errors.ts";
 import { resizeBicubic, smartResize } from "./resize.ts";
 import type { Grid } from "./types.ts";
@@ -19,30 +19,32 @@ export type Pictures = {
   digests: string[];
 };
 
-export type Limits = {
-  /** Pixels of one picture's file, width * height. */
-  maxPixels: number;
+export type Limits = PictureLimits & {
   /** Tokens that the model takes in all. */
   context: number;
 };
 
 /**
- * @throws EngineError as decodeImage does, the message saying which picture, counted from 1; `context_too_long` as soon
- * as the pictures alone are more than the model takes, before their patches fill the memory
+ * @throws EngineError as decodeImage does, the message saying which picture, counted from 1; `context_too_long` when the
+ * pictures alone are more than the model takes, by their headers, before any of them is decoded
  */
 export async function preprocess(
   files: Uint8Array[],
   settings: ImageSettings,
-  { maxPixels, context }: Limits,
+  limits: Limits,
 ): Promise<Pictures> {
-  const resized: Raster[] = [];
+  const opened: OpenImage[] = [];
   let tokens = 0;
   for (const [i, file] of files.entries()) {
-    const image = await numbered(i + 1, prepare(file, settings, maxPixels));
-    tokens += (image.width * image.height) / (settings.patch * settings.merge) ** 2;
-    if (tokens > context) throw contextTooLong(tokens, context);
-    resized.push(image);
+    const image = await numbered(i + 1, openImage(file, limits));
+    const { width, height } = smartResize(image.height, image.width, settings);
+    tokens += (width * height) / (settings.patch * settings.merge) ** 2;
+    if (tokens > limits.context) throw contextTooLong(tokens, limits.context);
+    opened.push(image);
   }
+  const resized: Raster[] = [];
+  for (const [i, image] of opened.entries())
+    resized.push(await numbered(i + 1, prepare(image, settings)));
   const grids = resized.map(({ width, height }): Grid => [
     1,
     height / settings.patch,
@@ -67,12 +69,8 @@ function sha256(values: Float32Array): string {
   return createHash("sha256").update(values).digest("hex");
 }
 
-async function prepare(
-  file: Uint8Array,
-  settings: ImageSettings,
-  maxPixels: number,
-): Promise<Raster> {
-  const image = await decodeImage(file, maxPixels);
+async function prepare(opened: OpenImage, settings: ImageSettings): Promise<Raster> {
+  const image = await opened.decode();
   const { height, width } = smartResize(image.height, image.width, settings);
   return resizeBicubic(image, height, width);
 }

@@ -130,7 +130,7 @@ describe.each(Object.entries(models))(
         { role: "system", content: text },
         user([{ type: "text", text }]),
       ]);
-      for (let round = 0; round < 2000; round++) {
+      for (let round = 0; round < 10_000; round++) {
         const text = (): string =>
           Array.from({ length: dice.int(1, 9) }, () => dice.pick(parts)).join("");
         const messages = [

@@ -81,7 +81,7 @@ describe.each([
       " ",
       "think",
     ];
-    for (let round = 0; round < 3000; round++) {
+    for (let round = 0; round < 10_000; round++) {
       const text = Array.from({ length: dice.int(1, 8) }, () => dice.pick(parts)).join("");
       const ids = tokenizer.encode(text);
       expect(decode(ids), `seed ${seed}, round ${round}`).toBe(text);

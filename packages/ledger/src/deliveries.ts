@@ -28,7 +28,7 @@ export type NewDelivery = {
 export type OpenDelivery = NewDelivery & { state: DeliveryState; tried: number; askedMs: number };
 
 /** What follows from a try. */
-export type Verdict =
+export type TryVerdict =
   | { state: "pending"; delayMs: number; reason: string }
   | { state: "delivered" }
   | { state: "dead"; reason: string };
@@ -130,7 +130,7 @@ export function createDeliveries(
     async note(
       { id, tenant }: Pick<OpenDelivery, "id" | "tenant">,
       tried: DeliveryTry | null,
-      verdict: Verdict,
+      verdict: TryVerdict,
     ): Promise<boolean> {
       const at = shardOf(id);
       const dead = index({ kind: "dead", name: tenant }, at);

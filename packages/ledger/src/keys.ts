@@ -38,6 +38,12 @@ export function createKeys(prefix: string) {
   const ofJob = (name: string) => (id: string) => of(shardOf(id), `${name}:${id}`);
   const ofShard = (name: string) => (shard: string) => of(shard, name);
   return {
+    /** Hash: API keys by their ids. */
+    apiKeys: `${prefix}:api-keys`,
+    /** Stream: what was done with the scope `admin`. */
+    audit: `${prefix}:audit`,
+    /** String: what signs links. */
+    linkSecret: `${prefix}:link-secret`,
     /** Hash: the job's record and its input. */
     job: ofJob("job"),
     /** Stream: the job's log; event n has the entry id `n-1`. */
@@ -56,7 +62,7 @@ export function createKeys(prefix: string) {
     same: (shard: string, digest: string) => of(shard, `same:${digest}`),
     /** Sorted set by deadline: jobs that have not ended. */
     deadlines: ofShard("deadlines"),
-    /** Sorted set by name: `<tenant>/<id>` of each job that has not ended. */
+    /** Sorted set by name: `<tenant>/<id>` of each job that has not ended. Under this name and `:bytes`, hash: how many bytes they have. */
     active: ofShard("active"),
     /** First part of the keys that tell whose turn it is, which go on with a version and a tenant. */
     fair: ofShard("fair"),
@@ -99,7 +105,12 @@ export function createKeys(prefix: string) {
     blobTotal: ofShard("pictures-total"),
     /** Set: names of bytes to be removed. */
     blobTrash: ofShard("pictures-trash"),
+    /** First part of the names of numbers: requests that somebody has made lately. Of no shard. */
+    rates: `${prefix}:rates`,
     /** BullMQ's prefix; its keys go on with the queue's name, one queue a version. */
     queue: ofShard("queue"),
+    /** Of BullMQ's: the list and the sorted set by turn of a version's jobs that wait. */
+    waiting: (shard: string, version: string) =>
+      ["wait", "prioritized"].map((name) => of(shard, `queue:${version}:${name}`)),
   };
 }

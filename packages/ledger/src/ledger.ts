@@ -54,6 +54,8 @@ export type Outcome = {
   error?: JobError;
 };
 
+export type Pace = { runMs: number | null; succeeded: number; broken: number };
+
 export type Ledger = ReturnType<typeof createLedger>;
 
 const started = z.union([
@@ -258,10 +260,15 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       await run("beat", [keys.workers(shard)], [worker.id, JSON.stringify(worker), ttlMs]);
     },
 
-    /** How long jobs of a version ran lately; null when none has succeeded. */
-    async meanRunMs(version: string): Promise<number | null> {
-      const mean = await redis.hget(`${keys.fair(shard)}:${version}`, "run_ms");
-      return mean === null ? null : Number(mean);
+    /** How a version's jobs ran: how long lately (null: none has succeeded), and how many ever succeeded or broke the engine or their worker. */
+    async pace(version: string): Promise<Pace> {
+      const fields = ["run_ms", "succeeded", "broken"];
+      const [run, succeeded, broken] = await redis.hmget(
+        `${keys.fair(shard)}:${version}`,
+        ...fields,
+      );
+      const runMs = run == null ? null : Number(run);
+      return { runMs, succeeded: Number(succeeded ?? 0), broken: Number(broken ?? 0) };
     },
 
     /** Takes a worker off the list at once. */

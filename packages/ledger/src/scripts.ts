@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 
 const keyCounts = {
-  submit: 9,
+  submit: 11,
   start: 8,
   append: 3,
   release: 2,

@@ -12,6 +12,8 @@ export type NewJob = {
   version: string;
   input: JobInput;
   metadata: Metadata;
+  /** What was sent for it; 0 if missing. */
+  bytes?: number;
   /** An id that the client has chosen, in person or by an idempotency key, and the fingerprint of what it sent. */
   chosen?: { id: string; fingerprint: string };
   standing?: Standing;
@@ -31,16 +33,24 @@ export type Standing = {
   weight?: number;
   /** How many jobs that have not ended the tenant may have; any number if missing. */
   maxActive?: number;
+  /** How many bytes all these jobs may have; any number if missing. */
+  maxActiveBytes?: number;
+  /** How many jobs may be before it in the queue; any number if missing. */
+  maxAhead?: number;
 };
 
 /** A job's cost to its tenant of weight 1, see _fair.lua. */
 const unitCost = 16;
+const unlimited = Number.MAX_SAFE_INTEGER;
 
-const submitted = z.tuple([
-  z.enum(["created", "joined", "answered", "existing", "conflict", "full", "deleted"]),
-  z.int(),
-]);
-/** `created` is to be enqueued with `place`; `joined` and `answered` need not be run; the others changed nothing. See submit.lua. */
+const outcomes = ["created", "joined", "answered", "existing", "conflict", "deleted"] as const;
+const refusals = ["full", "heavy", "overloaded"] as const;
+const submitted = z.tuple([z.enum([...outcomes, ...refusals]), z.int()]);
+
+/**
+ * `created` is to be enqueued with `place`; `joined` and `answered` need not be run; the others changed nothing. See submit.lua.
+ * `place` of an `overloaded` one is how many jobs are before it.
+ */
 export type Submitted = { id: string; outcome: z.infer<typeof submitted>[0]; place: number };
 
 /** The returned function records a job as queued, with a pending mark until `clearPending`; or it finds that it need not be run. */
@@ -51,6 +61,7 @@ export function createSubmit(
 ) {
   return async function submit(job: NewJob): Promise<Submitted> {
     const { tenant, model, version, input, metadata, chosen, standing = {}, asked, webhook } = job;
+    const { bytes = 0 } = job;
     const { priority = "normal", deadlineMs = 0, weight = 1 } = standing;
     const id = chosen?.id ?? newJobId(shard);
     const fields = {
@@ -68,11 +79,16 @@ export function createSubmit(
     };
     const holders = picturesOf(input).map((digest) => keys.blobHolders(shardOf(id), digest));
     const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];
-    const limits = [deadlineMs, standing.maxActive ?? Number.MAX_SAFE_INTEGER];
+    const { maxActive = unlimited, maxActiveBytes = unlimited, maxAhead = unlimited } = standing;
+    const limits = [deadlineMs, maxActive, bytes, maxActiveBytes, maxAhead];
     const args = [tenant, ...settings, holders.join(" "), ...limits];
     const reply = await run(
       "submit",
-      [...keysOfEnd(keys, id), keys.tenantIndex(shardOf(id), tenant)],
+      [
+        ...keysOfEnd(keys, id),
+        keys.tenantIndex(shardOf(id), tenant),
+        ...keys.waiting(shardOf(id), version),
+      ],
       [id, keys.channel(id), retentionS, ...args, ...Object.entries(fields).flat()],
     );
     const [outcome, place] = submitted.parse(reply);

@@ -72,16 +72,23 @@ async function resolve(
   signal.addEventListener("abort", abort);
   if (signal.aborted) abort();
   try {
-    const ask = policy.resolve ?? (isListed ? askSystem : askNameServers);
-    return await Promise.race([ask(hostname, signal), late]);
+    const asked =
+      policy.resolve?.(hostname, signal) ??
+      (isListed ? askSystem(hostname) : askNameServers(hostname, policy.nameServers, signal));
+    return await Promise.race([asked, late]);
   } finally {
     signal.removeEventListener("abort", abort);
   }
 }
 
 /** Strangers' names go to the name servers only: asking the system would hold one of the process's few I/O threads. */
-async function askNameServers(hostname: string, signal: AbortSignal): Promise<string[]> {
+async function askNameServers(
+  hostname: string,
+  servers: readonly string[] = [],
+  signal: AbortSignal,
+): Promise<string[]> {
   const resolver = new Resolver({ timeout: 2_000, tries: 2 });
+  if (servers.length > 0) resolver.setServers(servers);
   const cancel = () => resolver.cancel();
   signal.addEventListener("abort", cancel);
   try {

@@ -10,6 +10,8 @@ export type OutboundPolicy = {
    * domain (`.example.internal`). Their protocols and ports are judged like all others'.
    */
   allow: readonly string[];
+  /** Name servers to ask, as `address` or `address:port`; the machine's own if there are none. */
+  nameServers?: readonly string[];
   /** For tests: all addresses of a name, none when it is not known. */
   resolve?: (hostname: string, signal: AbortSignal) => Promise<string[]>;
 };
@@ -20,5 +22,6 @@ export function policyFrom(env: OutboundEnvironment): OutboundPolicy {
     protocols: env.OUTBOUND_HTTP ? ["https:", "http:"] : ["https:"],
     ports: env.OUTBOUND_PORTS,
     allow: env.OUTBOUND_ALLOW,
+    nameServers: env.OUTBOUND_DNS,
   };
 }

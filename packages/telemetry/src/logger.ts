@@ -1,6 +1,6 @@
 /** One logger for all processes: a JSON line an event, on standard output. Prompts, answers and secrets are never logged. */
 import type { Logger } from "pino";
-import { pino, stdSerializers, stdTimeFunctions } from "pino";
+import { destination, pino, stdSerializers, stdTimeFunctions } from "pino";
 
 export type { Logger } from "pino";
 
@@ -17,13 +17,18 @@ export function createProcessLogger(name: string): Logger {
   return log;
 }
 
-/** A logger for a part of a process, or for a test. */
-export function createLogger(name: string, level: string): Logger {
-  return pino({
+/** A logger for a part of a process, or for a test, which may want the lines elsewhere. */
+export function createLogger(
+  name: string,
+  level: string,
+  to: { write(line: string): void } = destination(1),
+): Logger {
+  const options = {
     level,
     base: { process: name },
     timestamp: stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+    formatters: { level: (label: string) => ({ level: label }) },
     serializers: { error: stdSerializers.err },
-  });
+  };
+  return pino(options, to);
 }

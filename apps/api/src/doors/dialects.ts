@@ -1,6 +1,7 @@
 /** The languages that requests for jobs come in, each as a function to our own. Knows no HTTP: it runs in the intake's thread, too. */
 import type { Asked, Dialect } from "@glimpse/contracts";
 import { readBatchLine, readChat, readResponses } from "./openai/read.ts";
+import { readModelPrediction, readPrediction } from "./replicate/read.ts";
 
 /** A body of ours, still to be validated, and what its door needs in order to answer. */
 export type Translated = { said: unknown; asked?: Asked };
@@ -10,5 +11,7 @@ export const dialects: Record<Dialect, (body: unknown) => Translated> = {
   native: (body) => ({ said: body }),
   "openai.chat": readChat,
   "openai.responses": readResponses,
+  replicate: readPrediction,
+  "replicate.model": readModelPrediction,
   "openai.batch": readBatchLine,
 };

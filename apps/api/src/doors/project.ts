@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Asked, Dialect, Job, JobEvent } from "@glimpse/contracts";
 import { errorCode, isTerminal, jobEvent, jobId } from "@glimpse/contracts";
 import type { Context } from "hono";
-import type { AcceptDeps } from "../accept.ts";
+import type { AcceptDeps, Submission } from "../accept.ts";
 import { createAccept } from "../accept.ts";
 import { ApiError } from "../api-error.ts";
 import { readBody } from "../body.ts";
@@ -16,7 +16,6 @@ import type { AppEnv } from "../errors.ts";
 import type { Followed, FollowDeps } from "../follow.ts";
 import { follow, isGap, isIdle, waitForEnd } from "../follow.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
-import type { TakenIn } from "../intake.ts";
 import type { SseForm } from "../sse.ts";
 import { createSse, idleFrame, sseHeaders } from "../sse.ts";
 import { tenantOf } from "../tenant.ts";
@@ -79,7 +78,7 @@ export function createProject(deps: DoorDeps) {
     async submit(
       c: Context<AppEnv>,
       dialect: Dialect,
-      complete?: (taken: TakenIn, tenant: string) => Promise<TakenIn>,
+      more: Pick<Submission, "origin" | "fallback" | "complete"> = {},
     ): Promise<DoorJob> {
       const tenant = tenantOf(c);
       const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
@@ -89,7 +88,7 @@ export function createProject(deps: DoorDeps) {
         tenant,
         chosenId: key === null ? null : ledger.keyedId(tenant, `POST ${c.req.path}`, key),
         dialect,
-        ...(complete && { complete: (taken) => complete(taken, tenant) }),
+        ...more,
       });
       if (!isNew) c.header("Idempotent-Replayed", "true");
       return read(c, id);
@@ -105,6 +104,14 @@ export function createProject(deps: DoorDeps) {
       if (isTerminal(job.state)) throw refusalOfEnd(job);
       if (gone.aborted) void abandon(c, id);
       throw new ApiError("unavailable", "This server stops. Ask again.");
+    },
+
+    /** The job after up to `waitMs`, or as soon as it has ended. Its client may go without it. */
+    async awaitEnd(c: Context<AppEnv>, { id }: Job, waitMs: number): Promise<Job> {
+      const until = AbortSignal.any([c.req.raw.signal, closing]);
+      const job = await waitForEnd(deps, id, tenantOf(c), waitMs, until);
+      if (job === null) throw noSuchJob();
+      return job;
     },
 
     /** The job's log from its beginning in a door's words. A job in the foreground is canceled when its client goes. */

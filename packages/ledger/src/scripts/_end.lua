@@ -19,6 +19,9 @@ end
 -- The job's name among those that have not ended.
 local function active_name(tenant, id) return (tenant or "default") .. "/" .. id end
 
+-- Hash: how many bytes each tenant's jobs have that have not ended.
+local function weights(job) return job.active .. ":bytes" end
+
 -- Keeps record and log for as long as an ended job is kept; one that has not ended, for as long as it has left in addition.
 local function keep(job, left_ms)
   local seconds = string.format("%.0f", job.retention_s + math.ceil(math.max(0, left_ms or 0) / 1000))
@@ -47,7 +50,7 @@ end
 local function end_job(job, state, output, usage, error)
   local at = now_ms()
   local record = redis.call("HMGET", job.key, "created_at", "started_at", "first_token_at", "attempt",
-    "tenant", "version", "webhook", "tells")
+    "tenant", "version", "webhook", "tells", "bytes")
   local created = tonumber(record[1])
   local timings = '{"queue_ms":' .. (record[2] and since(created, record[2]) or "null")
     .. ',"first_token_ms":' .. (record[3] and since(created, record[3]) or "null")
@@ -60,7 +63,8 @@ local function end_job(job, state, output, usage, error)
   redis.call("ZREM", job.pending, job.id)
   redis.call("ZREM", job.deadlines, job.id)
   redis.call("ZREM", job.active, active_name(record[5], job.id))
-  if state == "succeeded" and record[2] then note_run(job, record[6], at - tonumber(record[2])) end
+  if record[9] then redis.call("HINCRBY", weights(job), record[5], 0 - record[9]) end
+  if record[2] then note_end(job, record[6], state, error, at - tonumber(record[2])) end
   local tenant = record[5] or "default"
   if is_among(wants_of(job, tenant, record[8]), state) then tell(job, state, event, tenant, record[7]) end
 end

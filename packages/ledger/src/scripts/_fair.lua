@@ -3,7 +3,8 @@
 -- further on, plus the job's cost (16 over the tenant's weight); the clock is the tag of the job that was started last.
 -- Within a tenant a job goes before all of lower levels: it moves their accounts back by its cost. Those that are in the
 -- queue already learn of it when they come up (`shift`), and step back then. The tenant as a whole gains nothing by it.
--- Keys: <fair>:<version>, hash: clock, base (what BullMQ's priorities count from), run_ms (how long jobs ran lately);
+-- Keys: <fair>:<version>, hash: clock, base (what BullMQ's priorities count from), run_ms (how long jobs ran lately),
+--       succeeded and broken (how many of those that ran did, and how many broke the engine or their worker);
 --       <fair>:<version>:<tenant>, hash: for each level the last tag, and for the lower ones the shift.
 local levels = { "high", "normal", "low" }
 local default_cost = 16
@@ -60,9 +61,24 @@ local function step_back(job)
   return false
 end
 
--- Notes how long a job ran, for the estimate of how long others will wait: a moving average over about 16 of them.
-local function note_run(job, version, ms)
+-- The priority that a job would have in the queue were it queued now.
+local function next_priority(job, version, tenant, level, cost)
   local state = turns(job, version)
-  local mean = tonumber(redis.call("HGET", state, "run_ms") or ms)
-  redis.call("HSET", state, "run_ms", string.format("%.3f", mean + (ms - mean) / 16))
+  local clock, base = unpack(redis.call("HMGET", state, "clock", "base"))
+  local last = redis.call("HGET", state .. ":" .. tenant, level or "normal")
+  return priority_of(math.max(tonumber(clock or 0), tonumber(last or 0)) + (cost or default_cost), base)
+end
+
+-- Notes how a job's run ended, and how long it took if it succeeded: a moving average over about 16 of them, for the estimate
+-- of how long others will wait.
+local broken_codes = { engine_failure = true, worker_crashed = true }
+local function note_end(job, version, state, error, ms)
+  local record = turns(job, version)
+  if state == "succeeded" then
+    local mean = tonumber(redis.call("HGET", record, "run_ms") or ms)
+    redis.call("HSET", record, "run_ms", string.format("%.3f", mean + (ms - mean) / 16))
+    redis.call("HINCRBY", record, "succeeded", 1)
+  elseif state == "failed" and broken_codes[cjson.decode(error).code] then
+    redis.call("HINCRBY", record, "broken", 1)
+  end
 end

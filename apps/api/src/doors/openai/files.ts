@@ -1,8 +1,4 @@
 /** `/v1/files`: what batches are made of and what becomes of them. */
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import type { ReadableStream } from "node:stream/web";
-import { Busboy } from "@fastify/busboy";
 import type { KeptFile } from "@glimpse/contracts";
 import { Hono } from "hono";
 import { z } from "zod";
@@ -11,6 +7,7 @@ import type { AppEnv } from "../../errors.ts";
 import { tenantOf } from "../../tenant.ts";
 import { validate } from "../../validate.ts";
 import type { BatchDeps } from "../batch-runner.ts";
+import { readUpload } from "../upload.ts";
 
 /** Of a list: how many, and behind which. */
 export const pageQuery = z.object({
@@ -22,7 +19,8 @@ export function fileRoutes({ files, limits }: BatchDeps) {
   const app = new Hono<AppEnv>();
 
   app.post("/v1/files", async (c) => {
-    const { name, purpose, bytes } = await readUpload(c.req.raw, limits.bodyBytes);
+    const { name, bytes, fields } = await readUpload(c.req.raw, "file", limits.bodyBytes);
+    const purpose = fields.get("purpose");
     if (purpose !== "batch")
       throw new ApiError("unsupported_parameter", "Files are taken for batches only.", "purpose");
     const { id, file } = await files.create(tenantOf(c), name, purpose, bytes);
@@ -79,35 +77,4 @@ function found<T>(thing: T | null): T {
 function fileOf(id: string, { name, purpose, bytes, createdMs }: KeptFile) {
   const created_at = Math.floor(createdMs / 1_000);
   return { id, object: "file", bytes, created_at, filename: name, purpose, status: "processed" };
-}
-
-/** A form's file, read as it comes. Throws ApiErrors. */
-async function readUpload(request: Request, maxBytes: number) {
-  const refuse = (message: string) => new ApiError("invalid_multipart", message);
-  const type = request.headers.get("Content-Type") ?? "";
-  if (!/^multipart\/form-data;/i.test(type) || request.body === null)
-    throw new ApiError("unsupported_media_type", "Send multipart/form-data.");
-  const chunks: Buffer[] = [];
-  const form = { name: null as string | null, purpose: "", isCut: false };
-  try {
-    const reader = new Busboy({
-      headers: { "content-type": type },
-      limits: { fileSize: maxBytes, files: 1, fields: 8, fieldSize: 1_024 },
-    });
-    reader.on("field", (field, value) => {
-      if (field === "purpose") form.purpose = value;
-    });
-    reader.on("file", (field, stream, name) => {
-      if (field === "file") form.name = name || "file";
-      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-      stream.on("limit", () => (form.isCut = true));
-    });
-    await pipeline(Readable.fromWeb(request.body as ReadableStream), reader);
-  } catch {
-    throw refuse("The body is not a valid multipart form.");
-  }
-  if (form.isCut)
-    throw new ApiError("body_too_large", `The file has more than ${maxBytes} bytes.`, "file");
-  if (form.name === null) throw refuse("The form has no file.");
-  return { name: form.name, purpose: form.purpose, bytes: new Uint8Array(Buffer.concat(chunks)) };
 }

@@ -23,7 +23,9 @@ export function responsesRoutes(project: Project, { ledger }: Pick<DoorDeps, "le
   const app = new Hono<AppEnv>();
 
   app.post("/v1/responses", async (c) => {
-    const submitted = await project.submit(c, "openai.responses", goOn);
+    const submitted = await project.submit(c, "openai.responses", {
+      complete: (taken) => goOn(taken, tenantOf(c)),
+    });
     const { job, asked } = submitted;
     if (asked?.stream) return project.stream(c, submitted, formOf(teller(submitted, -1)));
     if (asked?.background) return c.json(responseOf(submitted));

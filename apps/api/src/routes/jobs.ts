@@ -1,0 +1,149 @@
+/** Jobs over HTTP: submit, read, follow, cancel, delete. Knows HTTP and what the other files do; knows neither Redis nor BullMQ. */
+import { createHash } from "node:crypto";
+import type { Job } from "@glimpse/contracts";
+import { isTerminal } from "@glimpse/contracts";
+import type { Context } from "hono";
+import { Hono } from "hono";
+import { etag } from "hono/etag";
+import { z } from "zod";
+import type { AcceptDeps } from "../accept.ts";
+import { createAccept } from "../accept.ts";
+import { ApiError } from "../api-error.ts";
+import type { Limits } from "../config.ts";
+import type { AppEnv } from "../errors.ts";
+import type { FollowDeps } from "../follow.ts";
+import { follow, waitForEnd } from "../follow.ts";
+import type { Gates } from "../limits/gates.ts";
+import { readChosenId, readIdempotencyKey } from "../idempotency.ts";
+import { listJobs } from "../list-jobs.ts";
+import { createReadPlace } from "../queue-place.ts";
+import { existingJob, noSuchJob, readJobId } from "../request.ts";
+import { createSse, sseHeaders } from "../sse.ts";
+import { tenantOf } from "../tenant.ts";
+import { validate } from "../validate.ts";
+
+export type JobRoutesDeps = AcceptDeps &
+  FollowDeps & {
+    limits: Limits;
+    gates: Gates;
+    /** Aborts when the process is about to stop: long answers end, and their clients come back elsewhere. */
+    closing: AbortSignal;
+    /** How long a reader of events may read nothing. */
+    streamStallMs: number;
+  };
+
+const waitQuery = z.object({ wait: z.coerce.number().min(0).optional() });
+const afterQuery = z.object({ after: z.coerce.number().int().min(-1) });
+const maxWaitS = 60;
+
+export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
+  const { ledger, queues, admission, gates, served, limits, log, closing } = deps;
+  const accept = createAccept(deps);
+  const readPlace = createReadPlace(queues, admission.readPulse);
+  const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
+  const routes = new Hono<AppEnv>();
+
+  routes.post("/v1/jobs", async (c) => {
+    return accepted(c, await existingJob(c, ledger, await submit(c, keyedId(c))));
+  });
+
+  routes.put("/v1/jobs/:id", async (c) => {
+    const id = readChosenId(c.req.param("id"), ledger.shard);
+    return accepted(c, await existingJob(c, ledger, await submit(c, id)));
+  });
+
+  routes.get("/v1/jobs", async (c) => {
+    return c.json(await listJobs(ledger, tenantOf(c), c.req.queries()));
+  });
+
+  routes.post("/v1/infer", async (c) => {
+    const waitMs = readWaitMs(c, 30);
+    const id = await submit(c, keyedId(c));
+    const job = await waitForEnd(deps, id, tenantOf(c), waitMs, untilGone(c));
+    if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
+    return isTerminal(job.state) ? c.json(job) : accepted(c, job);
+  });
+
+  routes.get("/v1/jobs/:id", etag(), async (c) => {
+    const waitMs = readWaitMs(c, 0);
+    const job = await waitForEnd(deps, readJobId(c), tenantOf(c), waitMs, untilGone(c));
+    if (job === null) throw noSuchJob();
+    const body = JSON.stringify({ ...job, queue: await readPlace(job) });
+    c.header("ETag", `"${createHash("sha1").update(body).digest("base64url")}"`);
+    c.header("Cache-Control", "private, no-cache");
+    c.header("Content-Type", "application/json");
+    return c.body(body);
+  });
+
+  routes.get("/v1/jobs/:id/events", async (c) => {
+    const after = readAfter(c);
+    const job = await existingJob(c, ledger, readJobId(c));
+    // A browser comes back after the end; 204 is how it is told that there is no more.
+    if (isTerminal(job.state) && (await ledger.readLog(job.id, after, 1)).length === 0)
+      return c.body(null, 204);
+    const stream = sseStream((until) => follow(deps, job.id, after, until), {
+      onStall: () => {
+        log.info({ job: job.id }, "cut a reader that does not read");
+        c.env.outgoing?.destroy();
+      },
+      onError: (error) => log.warn({ error, job: job.id }, "event stream broke off"),
+    });
+    return c.body(stream, 200, sseHeaders);
+  });
+
+  routes.post("/v1/jobs/:id/cancel", async (c) => {
+    const id = readJobId(c);
+    if (!(await ledger.cancel(id, tenantOf(c)))) throw noSuchJob();
+    const job = await existingJob(c, ledger, id);
+    // If it stays in the queue, the worker that takes it sees that it has ended.
+    await queues
+      .remove({ id, version: job.version })
+      .catch((error: unknown) => log.warn({ error, job: id }, "not removed from the queue"));
+    return c.json(job);
+  });
+
+  routes.delete("/v1/jobs/:id", async (c) => {
+    const outcome = await ledger.delete(readJobId(c), tenantOf(c));
+    if (outcome === "none") throw noSuchJob();
+    if (outcome === "not ended")
+      throw new ApiError("job_not_ended", "The job has not ended. Cancel it, then delete it.");
+    return c.body(null, 204);
+  });
+
+  /** The job's id. `chosenId` is the one that the request wants for it, if it does. */
+  async function submit(c: Context<AppEnv>, chosenId: string | null): Promise<string> {
+    // One that has been accepted before is answered, however much there is to do.
+    if (chosenId === null) await admission.check(served.version);
+    const contentType = c.req.header("Content-Type") ?? "";
+    const { id, isNew } = await gates.withBody(c, limits.bodyBytes, (bytes) =>
+      accept({ bytes, contentType, tenant: tenantOf(c), chosenId }),
+    );
+    if (!isNew) c.header("Idempotent-Replayed", "true");
+    return id;
+  }
+
+  function keyedId(c: Context<AppEnv>): string | null {
+    const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
+    return key === null ? null : ledger.keyedId(tenantOf(c), `${c.req.method} ${c.req.path}`, key);
+  }
+
+  function untilGone(c: Context<AppEnv>): AbortSignal {
+    return AbortSignal.any([c.req.raw.signal, closing]);
+  }
+  return routes;
+}
+
+function accepted(c: Context<AppEnv>, job: Job): Response {
+  c.header("Location", job.links.self);
+  return c.json(job, 202);
+}
+
+function readWaitMs(c: Context<AppEnv>, fallbackS: number): number {
+  const { wait = fallbackS } = validate(waitQuery, c.req.query());
+  return Math.min(wait, maxWaitS) * 1_000;
+}
+
+function readAfter(c: Context<AppEnv>): number {
+  const after = c.req.header("Last-Event-ID") ?? c.req.query("after") ?? "-1";
+  return validate(afterQuery, { after }).after;
+}

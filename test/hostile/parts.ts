@@ -1,0 +1,13 @@
+/** All parts of `pnpm test:hostile`: one line each. */
+import { fuzz } from "./fuzz.ts";
+import { http } from "./http.ts";
+import { json } from "./json.ts";
+import { limits } from "./limits.ts";
+import { pictures } from "./pictures.ts";
+import { prompts } from "./prompts.ts";
+import { retries } from "./retries.ts";
+import type { Part } from "./rows.ts";
+import { ssrf } from "./ssrf.ts";
+import { slow } from "./slow.ts";
+
+export const parts: Part[] = [http, json, fuzz, retries, limits, prompts, ssrf, pictures, slow];
