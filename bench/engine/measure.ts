@@ -8,9 +8,6 @@ export type Settings = {
   runs: number;
 };
 
-/** Loops begin to be timed so many steps after their prompts, as the engine does: at the first telling after all run. */
-export const UNTIMED_STEPS = 16;
-
 const PROMPT = "What is in the picture?";
 /** Nothing but the best token; the answer goes on for as long as the request says. */
 const GREEDY = { temperature: 0, repetitionPenalty: 1 };

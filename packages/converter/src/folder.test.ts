@@ -1,10 +1,10 @@
 import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { loadRunner, MANIFEST_FILE, WEIGHTS_FILE } from "@glimpse/engine";
 import { expect, it } from "vitest";
 import { convert } from "./convert.ts";
 import { copyOf, fixture, temporary } from "./fixtures.ts";
-import { makeFolder } from "./folder.ts";
+import { inTurn, makeFolder } from "./folder.ts";
 import { prepareModel } from "./prepare.ts";
 
 const from = fixture("plain");
@@ -82,4 +82,44 @@ it("prepares a model once, again when it changes, and not when it is converted",
   await rename(join(checkpoint, "reference.safetensors"), join(checkpoint, "renamed"));
   expect(await prepare(checkpoint)).not.toBe(first);
   expect(converted).toBe(3);
+});
+
+it("those who start together convert once, and a dead one's lock holds up nobody", async () => {
+  await using folder = await temporary();
+  const cacheDir = join(folder.path, "cache");
+  const starts: number[] = [];
+  const prepare = (number: number) =>
+    prepareModel(from, { cacheDir, onProgress: () => starts.push(number) });
+  const [first, ...others] = await Promise.all([0, 1, 2, 3].map(prepare));
+  expect(others).toEqual([first, first, first]);
+  expect(new Set(starts).size).toBe(1);
+  expect(await readdir(cacheDir)).toEqual([basename(first!)]);
+
+  const target = join(cacheDir, "other");
+  const lock = join(cacheDir, ".other.lock");
+  await writeFile(lock, "");
+  const dead = Date.now() / 1000 - 60;
+  await utimes(lock, dead, dead);
+  expect(await inTurn(target, () => readdir(cacheDir))).toContain(".other.lock");
+  await expect(inTurn(target, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+  expect(await readdir(cacheDir)).toEqual([basename(first!)]);
+
+  await writeFile(join(folder.path, "file"), "");
+  const nowhere = prepareModel(from, { cacheDir: join(folder.path, "file") });
+  await expect(nowhere).rejects.toMatchObject({ code: "engine_failure" });
+});
+
+it("a lock that lives is waited for", async () => {
+  await using folder = await temporary();
+  const target = join(folder.path, "model");
+  const order: string[] = [];
+  const turn = (name: string) =>
+    inTurn(target, async () => {
+      order.push(`${name} begins`);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      order.push(`${name} ends`);
+    });
+  await Promise.all([turn("a"), turn("b")]);
+  const [winner, loser] = order[0] === "a begins" ? ["a", "b"] : ["b", "a"];
+  expect(order).toEqual([`${winner} begins`, `${winner} ends`, `${loser} begins`, `${loser} ends`]);
 });

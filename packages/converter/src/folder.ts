@@ -1,10 +1,15 @@
 /** Folders that appear whole or not at all, and the names of cached ones. Knows files; not what a conversion does. */
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { EngineError, MANIFEST_FILE, MANIFEST_FORMAT, readManifest } from "@glimpse/engine";
 
 const ABANDONED_MS = 24 * 60 * 60 * 1000;
+/** A holder says so often that it lives; who has not for so long is dead. */
+const LOCK_BEAT_MS = 2_000;
+const LOCK_DEAD_MS = 30_000;
+const LOCK_POLL_MS = 100;
 
 /**
  * Makes a folder under another name beside its place and renames it when `fill` is done: a crash leaves nothing at
@@ -35,6 +40,46 @@ export async function makeFolder(
     });
   } finally {
     for (const folder of [draft, old]) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Does the work while no other process does any under this lock, a file beside `target`. A dead holder's lock is taken
+ * over; should two take it at once, both work, which costs time only, since folders appear whole.
+ * Throws EngineError `engine_failure` when the disk refuses, and what the work throws.
+ */
+export async function inTurn<T>(target: string, work: () => Promise<T>): Promise<T> {
+  const lock = join(dirname(target), `.${basename(target)}.lock`);
+  while (!(await createFile(lock))) {
+    const { mtimeMs } = await stat(lock).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > LOCK_DEAD_MS) await rm(lock, { force: true });
+    else await sleep(LOCK_POLL_MS);
+  }
+  const beat = setInterval(() => {
+    const now = new Date();
+    utimes(lock, now, now).catch(() => undefined);
+  }, LOCK_BEAT_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(beat);
+    await rm(lock, { force: true });
+  }
+}
+
+/** False if it is there already. */
+async function createFile(path: string): Promise<boolean> {
+  let isFolder = false;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    isFolder = true;
+    const file = await open(path, "wx");
+    await file.close();
+    return true;
+  } catch (cause) {
+    const exists = cause instanceof Error && "code" in cause && cause.code === "EEXIST";
+    if (isFolder && exists) return false;
+    throw new EngineError("engine_failure", `${path} could not be written`, { cause });
   }
 }
 

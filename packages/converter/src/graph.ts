@@ -136,6 +136,12 @@ export class GraphBuilder {
     return this.#initializer("zero", "float32", [], new Uint8Array(4));
   }
 
+  /** A number of the graph's own type. */
+  number(value: number): Value {
+    const data = this.float === "float32" ? Float32Array.of(value) : Float16Array.of(value);
+    return this.#initializer(`number:${value}`, this.float, [], new Uint8Array(data.buffer));
+  }
+
   /** A standard operator with one output. */
   op(op: string, inputs: readonly Value[], attributes: Record<string, Attribute> = {}): Value {
     return this.ops(1, op, inputs, attributes)[0]!;

@@ -118,7 +118,7 @@ function attend(
   const attention = g.contrib(
     "GroupQueryAttention",
     [
-      rotate(g, text, query, heads, step),
+      g.op("Mul", [rotate(g, text, query, heads, step), g.number(headDim ** -0.5)]),
       rotate(g, text, key, kvHeads, step),
       value,
       g.input(IO.pastKey(index), g.float, cacheDims),
@@ -126,7 +126,7 @@ function attend(
       step.lastIndex,
       step.totalLength,
     ],
-    { num_heads: heads, kv_num_heads: kvHeads, scale: { float: headDim ** -0.5 } },
+    { num_heads: heads, kv_num_heads: kvHeads, scale: { float: 1 } },
     [
       g.declareOutput(IO.presentKey(index), g.float, cacheDims),
       g.declareOutput(IO.presentValue(index), g.float, cacheDims),

@@ -27,7 +27,8 @@ export function createBatcher(
     penalties: Array<Penalty | undefined>(rows).fill(undefined),
   }));
   return function batch(running, rows) {
-    const { penalties, ...tokens } = ofRows[rows]!;
+    const of = ofRows[rows]!;
+    const { penalties } = of;
     let k = 1;
     let penalised = false;
     for (let row = 0; row < rows; row++) {
@@ -40,6 +41,12 @@ export function createBatcher(
       penalties[row] = sampler.penalty;
       penalised ||= penalties[row] !== undefined;
     }
-    return { ...tokens, k, penalties: penalised ? penalties : undefined };
+    return {
+      ids: of.ids,
+      pasts: of.pasts,
+      positions: of.positions,
+      k,
+      penalties: penalised ? penalties : undefined,
+    };
   };
 }

@@ -153,7 +153,7 @@ class OrtRunner implements Runner {
         `${n} ids with ${pasts.length} lengths, ${positions.length} positions and ${penalties.length} penalties`,
       );
       this.#checkTokens(ids, positions);
-      for (const past of pasts) this.#checkRange(past, 1);
+      this.#checkLengths(pasts);
       this.#checkCandidates(k, penalties);
       return this.#parts.decoder.decode(ids, pasts, positions, k, penalties);
     });
@@ -230,12 +230,20 @@ class OrtRunner implements Runner {
     check(past >= 0 && past + n <= capacity, `${n} tokens after ${past} in a slot of ${capacity}`);
   }
 
+  // Checked at every step: words are made only for what is wrong.
+  #checkLengths(pasts: Int32Array): void {
+    for (const past of pasts)
+      if (past < 0 || past >= this.shape.capacity) this.#checkRange(past, 1);
+  }
+
   #checkTokens(ids: Int32Array, positions: Int32Array): void {
     const { vocab, capacity } = this.shape;
     for (const id of ids)
-      check(id >= 0 && id < vocab, `token id ${id} is not in the vocabulary of ${vocab}`);
+      if (id < 0 || id >= vocab)
+        throw mistake(`token id ${id} is not in the vocabulary of ${vocab}`);
     for (const position of positions)
-      check(position >= 0 && position < capacity, `position ${position} of ${capacity}`);
+      if (position < 0 || position >= capacity)
+        throw mistake(`position ${position} of ${capacity}`);
   }
 
   #checkFeatures({ ids, features }: Chunk): void {
@@ -264,5 +272,9 @@ class OrtRunner implements Runner {
 
 /** A caller's mistake: shapes and limits, never data. */
 function check(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new EngineError("engine_failure", message);
+  if (!condition) throw mistake(message);
+}
+
+function mistake(message: string): EngineError {
+  return new EngineError("engine_failure", message);
 }

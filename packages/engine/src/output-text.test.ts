@@ -44,7 +44,7 @@ function run(ids: number[], stop: string[] = [], prompt: number[] = []): Result 
   const text = createOutputText(table, prompt, stop);
   const all: TextPiece[] = [];
   let pushed = 0;
-  while (pushed < ids.length && !text.stopped) all.push(...text.push(ids[pushed++]!));
+  while (pushed < ids.length && !text.stopped) all.push(...text.push([ids[pushed++]!]));
   all.push(...text.finish());
   const of = (type: TextPiece["type"]): string =>
     all
@@ -68,7 +68,7 @@ describe("characters", () => {
     expect(
       bytes("é😀").map((id) =>
         text
-          .push(id)
+          .push([id])
           .map((piece) => piece.text)
           .join(""),
       ),
@@ -154,6 +154,24 @@ test("boxes and special tokens are never shown; other added tokens are text", ()
   expect(run([...box, idOf("<|user|>"), idOf("<tool_call>")]).answer).toBe("4<tool_call>");
 });
 
+test("tokens pushed together give the text of tokens pushed one by one", () => {
+  const seed = 13;
+  const dice = createDice(seed);
+  for (let round = 0; round < 500; round++) {
+    const ids = Array.from({ length: dice.int(0, 20) }, () => dice.int(0, pieces.length));
+    const stops = dice.pick([[], ["STOP"], ["END", "o w"]]);
+    const alone = run(ids, stops);
+    const text = createOutputText(table, [], stops);
+    const all = [...text.push(ids), ...text.finish()];
+    const of = (type: TextPiece["type"]) =>
+      all.flatMap((piece) => (piece.type === type ? piece.text : [])).join("");
+    expect(
+      { answer: of("delta"), reasoning: of("reasoning"), taken: text.taken },
+      `seed ${seed}, round ${round}`,
+    ).toEqual({ answer: alone.answer, reasoning: alone.reasoning, taken: alone.pushed });
+  }
+});
+
 describe("stop strings", () => {
   test("end the text before themselves, across tokens' borders", () => {
     const result = run([idOf("Hello"), idOf("ST"), idOf("OP"), idOf(" world")], ["STOP"]);
@@ -164,7 +182,7 @@ describe("stop strings", () => {
     const text = createOutputText(table, [], ["STOP"]);
     const shown = [idOf("Hello"), idOf("ST"), ...bytes("ay")].map((id) =>
       text
-        .push(id)
+        .push([id])
         .map((piece) => piece.text)
         .join(""),
     );

@@ -28,8 +28,13 @@ export function createTokenTable({ bytes, offsets, special, added }: Vocabulary)
 }
 
 export type OutputText = {
-  /** The pieces that this token makes certain: none, one, or two where thinking ends. */
-  push(id: number): TextPiece[];
+  /**
+   * The pieces that these tokens make certain: one for each stretch of thinking or answer. Tokens behind the one that
+   * completes a stop string are not taken.
+   */
+  push(ids: readonly number[]): TextPiece[];
+  /** Tokens taken so far. */
+  readonly taken: number;
   /** What was held back; call once, after the last token. An unfinished character becomes U+FFFD. */
   finish(): TextPiece[];
   /** True once a stop string has come: nothing more will be emitted. */
@@ -58,6 +63,7 @@ export function createOutputText(
   let held = "";
   let atLineStart = false; // right after <think> or </think>: newlines there are layout, not text
   let stopped = false;
+  let taken = 0;
 
   function emit(text: string): TextPiece[] {
     if (stopped) return [];
@@ -85,22 +91,43 @@ export function createOutputText(
 
   const piece = (text: string): TextPiece[] => (text === "" ? [] : [{ type: channel, text }]);
 
+  /** Tokens whose text is decoded at once, since nothing happens between them. */
+  function decode(tokens: Uint8Array[]): TextPiece[] {
+    if (tokens.length === 0) return [];
+    return emit(decoder.decode(joined(tokens.splice(0)), { stream: true }));
+  }
+
   return {
-    push(id) {
-      if (id === table.openThink || id === table.closeThink) {
-        const out = finish();
-        channel = id === table.openThink ? "reasoning" : "delta";
-        decoder = utf8();
-        atLineStart = true;
-        return out;
+    push(ids) {
+      const out: TextPiece[] = [];
+      const tokens: Uint8Array[] = [];
+      for (const id of ids) {
+        taken++;
+        if (id === table.openThink || id === table.closeThink) {
+          out.push(...decode(tokens), ...finish());
+          channel = id === table.openThink ? "reasoning" : "delta";
+          decoder = utf8();
+          atLineStart = true;
+        } else if (!table.hidden.has(id)) {
+          tokens.push(table.bytes(id));
+          if (stops.length > 0) out.push(...decode(tokens)); // which of them stops has to be known
+        }
+        if (stopped) break;
       }
-      return table.hidden.has(id) ? [] : emit(decoder.decode(table.bytes(id), { stream: true }));
+      return [...out, ...decode(tokens)];
+    },
+    get taken() {
+      return taken;
     },
     finish,
     get stopped() {
       return stopped;
     },
   };
+}
+
+function joined(parts: Uint8Array[]): Uint8Array {
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
 }
 
 const utf8 = () => new TextDecoder("utf-8", { ignoreBOM: true });

@@ -108,21 +108,25 @@ export class Sequence implements Scheduled {
     return this.#finishReason !== undefined;
   }
 
+  /** Output tokens that are not pieces yet. */
+  get untold(): number {
+    return this.#outputIds.length - this.#told;
+  }
+
   /** Makes pieces of the tokens accepted since the last call. True when the sequence has ended by this. */
   tell(): boolean {
-    const { text, eosTokenIds } = this.#options;
-    while (!this.ended && this.#told < this.#outputIds.length) {
-      const id = this.#outputIds[this.#told++]!;
-      if (!eosTokenIds.includes(id))
-        for (const piece of text.push(id)) this.#options.sink.push(piece);
-      if (text.stopped) {
-        this.#finishReason = "stop";
-        this.#outputIds.length = this.#told;
-        this.#logprobs.length = Math.min(this.#logprobs.length, this.#told);
-      }
-      const isLast = this.#told === this.#outputIds.length;
-      if (isLast && this.#finishReason) this.#end(this.#finishReason);
+    if (this.ended) return true;
+    const { text, eosTokenIds, sink } = this.#options;
+    const fresh = this.#outputIds.slice(this.#told);
+    if (eosTokenIds.includes(fresh.at(-1)!)) fresh.pop();
+    this.#told = this.#outputIds.length;
+    for (const piece of text.push(fresh)) sink.push(piece);
+    if (text.stopped) {
+      this.#finishReason = "stop";
+      this.#outputIds.length = text.taken;
+      this.#logprobs.length = Math.min(this.#logprobs.length, text.taken);
     }
+    if (this.#finishReason) this.#end(this.#finishReason);
     return this.ended;
   }
 

@@ -232,7 +232,7 @@ export class Stepper {
     try {
       if (sequence.accept(candidates, row)) this.#scheduler.leave(sequence);
       this.#counts.outputTokens++;
-      this.#untold.push(sequence);
+      if (sequence.untold === 1) this.#untold.push(sequence);
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       this.drop(sequence, error);

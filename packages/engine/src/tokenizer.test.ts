@@ -46,7 +46,7 @@ describe.each([
 
   const decode = (ids: number[]): string => {
     const text = createOutputText(table, [], []);
-    return [...ids.flatMap((id) => text.push(id)), ...text.finish()]
+    return [...ids.flatMap((id) => text.push([id])), ...text.finish()]
       .map((piece) => piece.text)
       .join("");
   };
