@@ -51,19 +51,18 @@ export function createSubmit(
     const { tenant, model, version, input, metadata, chosen, standing = {}, webhook } = job;
     const { priority = "normal", deadlineMs = 0, weight = 1 } = standing;
     const id = chosen?.id ?? newJobId(shard);
+    const cost = Math.max(1, Math.round(unitCost / weight));
     const fields = {
       model,
-      version,
       input: JSON.stringify(input),
       metadata: JSON.stringify(metadata),
-      priority,
-      cost: Math.max(1, Math.round(unitCost / weight)),
       ...(webhook !== undefined && { webhook }),
     };
     const holders = picturesOf(input).map((digest) => keys.blobHolders(shardOf(id), digest));
     const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];
     const limits = [deadlineMs, standing.maxActive ?? Number.MAX_SAFE_INTEGER];
-    const args = [tenant, ...settings, holders.join(" "), ...limits];
+    const turn = [version, priority, cost];
+    const args = [tenant, ...settings, holders.join(" "), ...limits, ...turn];
     const reply = await run(
       "submit",
       [...keysOfEnd(keys, id), keys.tenantIndex(shardOf(id), tenant)],

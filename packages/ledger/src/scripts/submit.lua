@@ -3,7 +3,8 @@
 -- ARGV: id, channel, retention_s, tenant, fingerprint ('' for an id that nobody has chosen),
 --       same (key of what is identical to this job, '' when nothing can be), cache_s,
 --       keys of its pictures' holders (a space between), deadline_ms (0: none),
---       max_active (how many jobs that have not ended the tenant may have), then names and values of the record's other fields
+--       max_active (how many jobs that have not ended the tenant may have), version, priority, cost,
+--       then names and values of the record's other fields
 -- Returns {what, priority in the queue}, the latter 0 but for `created`. What:
 --   created   the job is queued and is to be enqueued
 --   joined    it waits for the answer of an identical job that has not ended and is no less urgent
@@ -24,6 +25,7 @@ end
 
 local job = this_job()
 local tenant, fingerprint, same, cache_s, holders, deadline_ms, max_active = unpack(ARGV, 4, 10)
+local version, priority, cost = unpack(ARGV, 11, 13)
 
 if redis.call("EXISTS", job.key) == 1 then
   local known = redis.call("HMGET", job.key, "tenant", "fingerprint", "state")
@@ -31,49 +33,70 @@ if redis.call("EXISTS", job.key) == 1 then
   return {known[3] and "existing" or "deleted", 0}
 end
 
-if redis.call("ZLEXCOUNT", job.active, "[" .. tenant .. "/", "(" .. tenant .. "0") >= tonumber(max_active) then
+local limit = tonumber(max_active)
+if redis.call("ZCARD", job.active) >= limit
+  and redis.call("ZLEXCOUNT", job.active, "[" .. tenant .. "/", "(" .. tenant .. "0") >= limit then
   return {"full", 0}
 end
 
 local at = now_ms()
-redis.call("HSET", job.key, "state", "queued", "created_at", at, "attempt", 0, "events", 0,
-  "tenant", tenant, "fingerprint", fingerprint, unpack(ARGV, 11))
-emit(job.key, job.log, job.channel, at, "queued", "")
-keep(job, tonumber(deadline_ms))
-redis.call("ZADD", job.active, 0, active_name(tenant, job.id))
-if deadline_ms ~= "0" then
-  redis.call("HSET", job.key, "deadline_at", at + deadline_ms)
-  redis.call("ZADD", job.deadlines, at + deadline_ms, job.id)
-end
 local kept_s = job.retention_s + longest_deadline_s
-redis.call("ZADD", KEYS[9], at, job.id)
-redis.call("ZREMRANGEBYSCORE", KEYS[9], "-inf", at - kept_s * 1000)
-redis.call("EXPIRE", KEYS[9], kept_s)
+local outcome, place, is_due, more = "created", 0, false, {}
+
+-- An identical job may run, or have run, for this one.
+local leader, known
+if same ~= "" then
+  local first = redis.call("GET", same)
+  leader = first and sibling(job, first)
+  known = leader and read(leader.key, { "state", "output", "usage", "priority" }) or {}
+  local runs = known.state == "running" or known.state == "queued" and rank(known.priority) <= rank(priority)
+  if known.state == "succeeded" then
+    outcome = "answered"
+  else
+    if runs and redis.call("LLEN", leader.followers) < max_followers then outcome = "joined" end
+    more = { "same", same, "cache_s", cache_s }
+  end
+end
+if outcome == "joined" then
+  table.insert(more, "leader")
+  table.insert(more, leader.id)
+elseif outcome == "created" then
+  local tag, shift
+  tag, shift, place, is_due = next_place(job, version, tenant, priority, tonumber(cost), at)
+  for _, value in ipairs({ "tag", tag, "shift", shift }) do table.insert(more, value) end
+end
+if deadline_ms ~= "0" then
+  local deadline_at = whole(at + deadline_ms)
+  table.insert(more, "deadline_at")
+  table.insert(more, deadline_at)
+  redis.call("ZADD", job.deadlines, deadline_at, job.id)
+end
+
+local at_text = whole(at)
+redis.call("HSET", job.key, "state", "queued", "created_at", at_text, "attempt", "0", "events", "1", "tenant", tenant,
+  "fingerprint", fingerprint, "version", version, "priority", priority, "cost", cost, unpack(more))
+redis.call("HSET", job.key, unpack(ARGV, 14))
+emit(job, 0, at, "queued", "")
+keep(job, tonumber(deadline_ms))
+redis.call("ZADD", job.active, "0", active_name(tenant, job.id))
+redis.call("ZADD", KEYS[9], at_text, job.id)
+if is_due then
+  redis.call("ZREMRANGEBYSCORE", KEYS[9], "-inf", whole(at - kept_s * 1000))
+  redis.call("EXPIRE", KEYS[9], kept_s + tidy_every_s)
+end
 -- Pictures stay for as long as the record does, however often it is begun again.
 for holder_list in string.gmatch(holders, "%S+") do
   redis.call("RPUSH", holder_list, job.key)
   redis.call("EXPIRE", holder_list, job.retention_s + kept_s)
 end
 
-if same ~= "" then
-  local first = redis.call("GET", same)
-  local leader = first and sibling(job, first)
-  local known = leader and redis.call("HMGET", leader.key, "state", "output", "usage", "priority") or {}
-  if known[1] == "succeeded" then
-    answer(job, known[2], known[3])
-    return {"answered", 0}
-  end
-  redis.call("HSET", job.key, "same", same, "cache_s", cache_s)
-  local runs = known[1] == "running"
-    or known[1] == "queued" and rank(known[4]) <= rank(redis.call("HGET", job.key, "priority"))
-  if runs and redis.call("LLEN", leader.followers) < max_followers then
-    redis.call("HSET", job.key, "leader", leader.id)
-    redis.call("RPUSH", leader.followers, job.id)
-    redis.call("EXPIRE", leader.followers, job.retention_s)
-    return {"joined", 0}
-  end
-  redis.call("SET", same, job.id, "EX", job.retention_s)
+if outcome == "answered" then
+  answer(job, known.output, known.usage)
+elseif outcome == "joined" then
+  redis.call("RPUSH", leader.followers, job.id)
+  redis.call("EXPIRE", leader.followers, job.retention_s)
+else
+  if same ~= "" then redis.call("SET", same, job.id, "EX", job.retention_s) end
+  redis.call("ZADD", job.pending, at_text, job.id)
 end
-
-redis.call("ZADD", job.pending, at, job.id)
-return {"created", take_place(job)}
+return {outcome, place}
