@@ -66,17 +66,13 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     return { id, isNew: chosenId === null || outcome !== "existing" };
   };
 
+  /** Its mark as pending stays until it is started, or until the sweep has seen that it is in the queue. */
   async function enqueue(id: string, place: number): Promise<void> {
     try {
       await queues.enqueue({ id, version: served.version }, place);
     } catch (error) {
-      // The record is safe and marked as pending: the sweep enqueues it.
+      // The record is safe: the sweep enqueues it.
       log.warn({ error, job: id }, "recorded but not enqueued");
-      return;
     }
-    // Nobody waits for this: a job that is swept into the queue again is there already.
-    ledger
-      .clearPending(id)
-      .catch((error: unknown) => log.warn({ error, job: id }, "still pending"));
   }
 }

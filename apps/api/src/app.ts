@@ -9,7 +9,6 @@ import type { Context } from "hono";
 import { Hono } from "hono";
 import { etag } from "hono/etag";
 import { requestId } from "hono/request-id";
-import { secureHeaders } from "hono/secure-headers";
 import { z } from "zod";
 import type { AcceptDeps } from "./accept.ts";
 import { createAccept } from "./accept.ts";
@@ -20,8 +19,10 @@ import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
 import type { FollowDeps } from "./follow.ts";
 import { follow, waitForEnd } from "./follow.ts";
+import { securityHeaders } from "./headers.ts";
 import { readChosenId, readIdempotencyKey } from "./idempotency.ts";
 import { listModels, readReadiness } from "./health.ts";
+import { createLeaving } from "./leaving.ts";
 import { listJobs } from "./list-jobs.ts";
 import { openApiDocument } from "./openapi.ts";
 import { createReadPlace } from "./queue-place.ts";
@@ -48,21 +49,12 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   const { ledger, queues, served, limits, log, closing } = deps;
   const accept = createAccept(deps);
   const readPlace = createReadPlace(deps);
+  const leaving = createLeaving(closing);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const app = new Hono<AppEnv>();
 
   app.use(requestId());
-  app.use(
-    secureHeaders({
-      contentSecurityPolicy: {
-        defaultSrc: ["'self'"],
-        imgSrc: ["'self'", "data:", "blob:"],
-        objectSrc: ["'none'"],
-        frameAncestors: ["'none'"],
-      },
-      strictTransportSecurity: false,
-    }),
-  );
+  app.use(securityHeaders);
   // Whoever keeps a connection to a process that stops would meet its end with the next request.
   app.use(async (c, next) => {
     await next();
@@ -89,14 +81,14 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.post("/v1/infer", async (c) => {
     const waitMs = readWaitMs(c, 30);
     const id = await submit(c, keyedId(c));
-    const job = await waitForEnd(deps, id, tenantOf(c), waitMs, untilGone(c));
+    const job = await wait(c, id, waitMs);
     if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
     return isTerminal(job.state) ? c.json(job) : accepted(c, job);
   });
 
   app.get("/v1/jobs/:id", etag(), async (c) => {
     const waitMs = readWaitMs(c, 0);
-    const job = await waitForEnd(deps, readJobId(c), tenantOf(c), waitMs, untilGone(c));
+    const job = await wait(c, readJobId(c), waitMs);
     if (job === null) throw noSuchJob();
     const body = JSON.stringify({ ...job, queue: await readPlace(job) });
     c.header("ETag", `"${createHash("sha1").update(body).digest("base64url")}"`);
@@ -180,8 +172,16 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     return job;
   }
 
-  function untilGone(c: Context<AppEnv>): AbortSignal {
-    return AbortSignal.any([c.req.raw.signal, closing]);
+  /** The job when it has ended, or when there is nobody any more who waits for that. */
+  async function wait(c: Context<AppEnv>, id: string, waitMs: number): Promise<Job | null> {
+    if (waitMs === 0) return ledger.read(id, tenantOf(c));
+    const until = leaving.enter();
+    c.req.raw.signal.addEventListener("abort", () => until.abort("gone"));
+    try {
+      return await waitForEnd(deps, id, tenantOf(c), waitMs, until.signal);
+    } finally {
+      leaving.leave(until);
+    }
   }
 
   return app;

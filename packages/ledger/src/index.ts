@@ -8,7 +8,7 @@ export type { Attempt, Ledger, LogPiece, Outcome, Start } from "./ledger.ts";
 export type { NewJob, Submitted } from "./submit.ts";
 export type { JobFilter, JobPage, ListPosition } from "./list.ts";
 export { openBlobs } from "./open-blobs.ts";
-export { parseEvent } from "./log.ts";
+export { parseEvent, typeOfEvent } from "./log.ts";
 export { createQueues } from "./queue.ts";
 export type { Queues } from "./queue.ts";
 export { connectRedis, isRedisUnavailable, untilReady } from "./redis.ts";

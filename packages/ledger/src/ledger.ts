@@ -124,6 +124,12 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return owner === tenant ? parseRecord(id, values) : null;
     },
 
+    /** The state of the tenant's job alone, or null when it has none of this id. */
+    async readState(id: string, tenant: string): Promise<string | null> {
+      const [owner, state = null] = await redis.hmget(keys.job(id), "tenant", "state");
+      return owner === tenant ? state : null;
+    },
+
     /** Up to `limit` of the log's events with numbers above `after` (-1: from the first), oldest first. */
     async readLog(id: string, after: number, limit = 1_000): Promise<LogEvent[]> {
       return readLog(redis, keys.log(id), after, limit);
@@ -220,7 +226,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return reply === 1 ? "deleted" : reply === 0 ? "not ended" : "none";
     },
 
-    /** The job is in the queue. */
+    /** The job is in the queue. Whoever starts or ends it does this as well. */
     async clearPending(id: string): Promise<void> {
       await redis.zrem(keys.pending(shardOf(id)), id);
     },
