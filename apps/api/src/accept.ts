@@ -1,5 +1,5 @@
 /** From a request's body to a recorded and enqueued job. */
-import type { Ledger, Queues } from "@glimpse/ledger";
+import type { Confirm, Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { ApiError } from "./api-error.ts";
 import type { Shares } from "./config.ts";
@@ -9,6 +9,8 @@ export type AcceptDeps = {
   ledger: Ledger;
   queues: Queues;
   takeIn: Intake;
+  /** Null: what Redis has taken is acknowledged. */
+  confirm: Confirm | null;
   served: { model: string; version: string };
   shares: Shares;
   log: Logger;
@@ -26,13 +28,15 @@ export type Submission = {
 export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
-export function createAccept({ ledger, queues, takeIn, served, shares, log }: AcceptDeps) {
-  return async function accept({
-    bytes,
-    contentType,
-    tenant,
-    chosenId,
-  }: Submission): Promise<Accepted> {
+export function createAccept({ ledger, queues, takeIn, confirm, served, shares, log }: AcceptDeps) {
+  return async function accept(submission: Submission): Promise<Accepted> {
+    const accepted = await record(submission);
+    if (confirm === null || (await confirm(accepted.id))) return accepted;
+    const message = "The job is not safe yet: no replica of the queue answers. Send it again.";
+    throw new ApiError("unavailable", message);
+  };
+
+  async function record({ bytes, contentType, tenant, chosenId }: Submission): Promise<Accepted> {
     const choice = chosenId === null ? null : { id: chosenId, tenant };
     const taken = await takeIn(bytes, contentType, choice);
     if (taken === "known") return { id: chosenId ?? "", isNew: false };
@@ -64,7 +68,7 @@ export function createAccept({ ledger, queues, takeIn, served, shares, log }: Ac
     }
     if (outcome === "created") await enqueue(id, place);
     return { id, isNew: chosenId === null || outcome !== "existing" };
-  };
+  }
 
   /** Its mark as pending stays until it is started, or until the sweep has seen that it is in the queue. */
   async function enqueue(id: string, place: number): Promise<void> {

@@ -66,12 +66,12 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   });
 
   app.post("/v1/jobs", async (c) => {
-    return accepted(c, await existing(c, await submit(c, keyedId(c))));
+    return accepted(c, await recorded(c, await submit(c, keyedId(c))));
   });
 
   app.put("/v1/jobs/:id", async (c) => {
     const id = readChosenId(c.req.param("id"), ledger.shard);
-    return accepted(c, await existing(c, await submit(c, id)));
+    return accepted(c, await recorded(c, await submit(c, id)));
   });
 
   app.get("/v1/jobs", async (c) => {
@@ -169,6 +169,14 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   async function existing(c: Context<AppEnv>, id: string): Promise<Job> {
     const job = await ledger.read(id, tenantOf(c));
     if (job === null) throw noSuchJob();
+    return job;
+  }
+
+  /** A job that was accepted a moment ago: if it is gone, Redis has lost it, as a replica may that has just become the primary. */
+  async function recorded(c: Context<AppEnv>, id: string): Promise<Job> {
+    const job = await ledger.read(id, tenantOf(c));
+    if (job === null)
+      throw new ApiError("unavailable", "The job could not be kept. Send it again.");
     return job;
   }
 

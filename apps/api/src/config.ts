@@ -19,6 +19,8 @@ const environment = sharedEnvironment.extend({
   MAX_IMAGE_BYTES: count(20 * 1024 * 1024),
   MAX_IMAGES: count(16),
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
+  /** What must have a job before it is acknowledged: Redis, or Redis and a replica of it. */
+  DURABILITY: z.enum(["primary", "replica"]).default("primary"),
   /** How long an answer is given to identical deterministic jobs; 0 switches that off, and joining those in flight with it. */
   RESULT_CACHE_S: z.coerce.number().int().min(0).default(300),
   /** How long a job may take, from acceptance, when it does not say so itself. */
@@ -86,6 +88,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     resultCacheS: parsed.RESULT_CACHE_S,
     blobs: parsed.BLOBS,
     maxBlobBytes: parsed.MAX_BLOB_BYTES,
+    durability: parsed.DURABILITY,
     logLevel: parsed.LOG_LEVEL,
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,
     drainMs: parsed.DRAIN_MS,

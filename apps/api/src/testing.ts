@@ -26,6 +26,7 @@ export async function openTestApp(overrides: Partial<AppDeps> = {}) {
   const app = createApp({
     ...open,
     takeIn: intake.takeIn,
+    confirm: null,
     served: config.served,
     limits: testLimits,
     shares: config.shares,

@@ -1,5 +1,7 @@
 export { BlobError } from "./blobs.ts";
 export type { Blobs } from "./blobs.ts";
+export { createConfirm } from "./confirm.ts";
+export type { Confirm } from "./confirm.ts";
 export { fingerprint } from "./fingerprint.ts";
 export { createKeys } from "./keys.ts";
 export type { Keys } from "./keys.ts";

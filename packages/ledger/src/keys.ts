@@ -62,6 +62,8 @@ export function createKeys(prefix: string) {
     fair: ofShard("fair"),
     /** Stream: ended jobs of which somebody else is to be told. */
     outbox: ofShard("outbox"),
+    /** String: written to see what has been written before it arrive at a replica. */
+    confirmed: ofShard("confirmed"),
     /** Hash: live workers. */
     workers: ofShard("workers"),
     /** Hash: a picture that is kept, by the SHA-256 of its bytes. */
