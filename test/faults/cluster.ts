@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { RedisServer } from "../support/redis-server.ts";
 import { freePort, startRedisServer } from "../support/redis-server.ts";
 import type { Proxy } from "../support/proxy.ts";
 import { startProxy } from "../support/proxy.ts";
@@ -174,6 +175,10 @@ export async function startCluster({
         await redisLine.heal();
         await door?.heal();
       }
+    },
+    /** From now on this Redis is everybody's. */
+    moveTo({ port }: RedisServer): void {
+      for (const { redisLine } of members) redisLine.redirect(port);
     },
     /** Ends every process and Redis, and removes what they wrote. */
     stop,

@@ -19,7 +19,12 @@ export type DrainResult = {
 };
 
 /** Stops one of two workers `times` times, now and then by a second signal too, while jobs come in. */
-export async function drain(times: number, graceMs: number, seed: number): Promise<DrainResult> {
+export async function drain(
+  times: number,
+  graceMs: number,
+  seed: number,
+  longestJobMs = 2 * graceMs,
+): Promise<DrainResult> {
   const random = createRandom(seed);
   const env = { SLOTS: "8", GRACE_MS: String(graceMs) };
   const cluster = await startCluster({ workers: 2, env });
@@ -30,7 +35,7 @@ export async function drain(times: number, graceMs: number, seed: number): Promi
   try {
     for (let i = 0; i < times; i++) {
       for (let n = 0; n < 8; n++) {
-        const lengthMs = random.between(0, 2 * graceMs);
+        const lengthMs = random.between(longestJobMs / 10, longestJobMs);
         const order = { key: `drain-${i}-${n}`, ...count(20, Math.round(lengthMs / 20)) };
         submitted.push(await clients.submit(order));
       }
@@ -40,7 +45,7 @@ export async function drain(times: number, graceMs: number, seed: number): Promi
       const askedAt = performance.now();
       const exited = worker.kill("SIGTERM");
       if (random.chance(0.2)) {
-        await sleep(random.between(20, graceMs));
+        await Promise.race([sleep(random.between(20, graceMs)), exited]);
         void stopping.kill("SIGTERM");
       }
       const code = await exited;
@@ -48,7 +53,7 @@ export async function drain(times: number, graceMs: number, seed: number): Promi
       if (code !== 0) result.exits.push(code);
       await worker.successor(stopping);
     }
-    await store.untilEnded(submitted, 30_000);
+    await store.untilEnded(submitted, 30_000 + longestJobMs);
     await sleep(200); // The workers' last words.
     const said = (what: string) => cluster.logs().filter(({ msg }) => msg === what);
     const history = [...clients.history, ...cluster.workersWords()];

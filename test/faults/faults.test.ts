@@ -2,6 +2,7 @@
 import { expect, test, vi } from "vitest";
 import { cut } from "./cut.ts";
 import { drain } from "./drain.ts";
+import { failover } from "./failover.ts";
 import { places, restart } from "./restart.ts";
 import { retry } from "./retry.ts";
 import { storm } from "./storm.ts";
@@ -33,6 +34,11 @@ test("a worker asked to stop leaves in order, and its jobs go on elsewhere at on
   const { exits, stalled, findings } = await drain(3, 500, seed);
   expect(findings).toMatchObject(right);
   expect({ exits, stalled }).toEqual({ exits: [], stalled: 0 });
+});
+
+test("a job that a replica had to have first outlives the primary", async () => {
+  const { findings } = await failover("replica", 60, 100, seed);
+  expect(findings).toMatchObject(right);
 });
 
 test.each(["Redis is full", "the lines are refused", "an API's lines are silent"])(

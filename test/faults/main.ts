@@ -3,27 +3,33 @@
  * Usage: pnpm test:faults [storm] [--jobs 10000] [--seed N] [--json]    everything by chance, under many jobs
  *        pnpm test:faults restart [--times 32]                          workers killed at named places: how long until their jobs run again
  *        pnpm test:faults poison                                        jobs that crash their process among jobs that do not
- *        pnpm test:faults drain [--times 50]                            workers asked to stop
+ *        pnpm test:faults drain [--times 50] [--grace 1000]             workers asked to stop
  *        pnpm test:faults cut                                           Redis, or the way to it, in each way it can fail
  *        pnpm test:faults webhooks [--jobs 5000]                        as storm, and every job has a webhook
+ *        pnpm test:faults clock [--jobs 60]                             clocks ten minutes fast and slow
+ *        pnpm test:faults block [--times 5]                             processes that stand still for longer than a lease
+ *        pnpm test:faults failover [--jobs 1000]                        the primary Redis dies and a replica takes over
  *        pnpm test:faults retry [--jobs 1000]                           answers lost on their way to clients that try again
  */
 import { parseArgs } from "node:util";
 import type { Findings } from "./checker.ts";
 import { cut, cuts } from "./cut.ts";
 import { drain } from "./drain.ts";
+import { failover } from "./failover.ts";
 import { poison } from "./poison.ts";
 import type { RestartResult } from "./restart.ts";
 import { places, restart } from "./restart.ts";
 import { retry } from "./retry.ts";
 import { storm } from "./storm.ts";
 import { webhookStorm } from "./webhooks.ts";
+import { block, clock } from "./time.ts";
 
 const { values: args, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     jobs: { type: "string" },
     times: { type: "string" },
+    grace: { type: "string", default: "1000" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     json: { type: "boolean", default: false },
   },
@@ -104,8 +110,10 @@ const shows: Record<string, () => Promise<void>> = {
   },
 
   async drain() {
-    const graceMs = 1_000;
-    const { findings, ...result } = await drain(times(50), graceMs, seed);
+    const graceMs = Number(args.grace);
+    // Longer ones than the grace if that is short; if it is the default one, such as a model takes.
+    const longestJobMs = Math.min(2 * graceMs, 10_000);
+    const { findings, ...result } = await drain(times(50), graceMs, seed, longestJobMs);
     const { exits, stalled, slowestMs } = result;
     const isRight = exits.length === 0 && stalled === 0 && slowestMs < graceMs + 2_000;
     conclude({ graceMs, ...result, ...countWrongs(findings) }, isRight && isClean(findings));
@@ -122,6 +130,33 @@ const shows: Record<string, () => Promise<void>> = {
     const wrong = all.flatMap((result) => result.wrong).length;
     const isRight = slowest_ms <= 1_500 && well_after_ms <= 20_000 && wrong === 0;
     conclude({ slowest_ms, well_after_ms, wrong }, isRight);
+  },
+
+  async clock() {
+    const shiftMs = 600_000;
+    const { findings, ...result } = await clock(shiftMs, jobs(60), seed);
+    const { farthestMs, latestMs, restartMs } = result;
+    const isRight = farthestMs < 5_000 && latestMs < 3_000 && restartMs <= 6_000;
+    conclude({ shiftMs, ...result, ...countWrongs(findings) }, isRight && isClean(findings));
+  },
+
+  async block() {
+    const blockMs = 7_000;
+    const { findings, restartMs, takenOver } = await block(blockMs, times(5), seed);
+    const max_ms = Math.max(...restartMs);
+    const isRight = takenOver > 0 && max_ms <= 6_000 && isClean(findings);
+    conclude({ blockMs, takenOver, max_ms, ...countWrongs(findings) }, isRight);
+  },
+
+  async failover() {
+    const lagMs = 300;
+    for (const durability of ["primary", "replica"] as const) {
+      const { findings, ...result } = await failover(durability, jobs(1_000), lagMs, seed);
+      const wrongs = countWrongs(findings);
+      // Who acknowledges what only the primary has may lose what was on its way to the replica; the number is the window.
+      const isRight = isClean(durability === "primary" ? { ...findings, lost: [] } : findings);
+      conclude({ durability, lagMs, ...result, ...wrongs }, isRight);
+    }
   },
 
   async retry() {

@@ -11,8 +11,9 @@ function cut(socket: Socket): void {
   else socket.resetAndDestroy();
 }
 
-/** Starts a proxy to `targetPort` of this machine; it passes everything on until told otherwise. */
-export async function startProxy(targetPort: number) {
+/** Starts a proxy to `toPort` of this machine; it passes everything on until told otherwise. */
+export async function startProxy(toPort: number) {
+  let targetPort = toPort;
   const lines = new Set<Line>();
   const silentEnds = new Set<Socket>();
   let listener: Server | undefined;
@@ -80,6 +81,11 @@ export async function startProxy(targetPort: number) {
     refuse(): void {
       listener?.close();
       listener = undefined;
+      reset();
+    },
+    /** Resets every line; new ones lead to another port. */
+    redirect(port: number): void {
+      targetPort = port;
       reset();
     },
     /** From now on nothing passes on the present lines, and nobody is told; with `newToo` on later ones neither. */

@@ -29,8 +29,8 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Starts a Redis and waits until it answers. Throws when no redis-server is on PATH. */
-export async function startRedisServer(): Promise<RedisServer> {
+/** Starts a Redis, or a replica of the one at a port, and waits until it answers. Throws when no redis-server is on PATH. */
+export async function startRedisServer(replicaOf?: number): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), "glimpse-redis-"));
   const port = await freePort();
   let child: ChildProcess | undefined;
@@ -39,7 +39,10 @@ export async function startRedisServer(): Promise<RedisServer> {
   async function start(): Promise<void> {
     const settings = ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder];
     const durability = ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"];
-    const process = spawn("redis-server", [...settings, ...durability], { stdio: "ignore" });
+    const replication = replicaOf === undefined ? [] : ["--replicaof", "127.0.0.1", `${replicaOf}`];
+    const quick = ["--repl-diskless-sync-delay", "0"];
+    const args = [...settings, ...durability, ...replication, ...quick];
+    const process = spawn("redis-server", args, { stdio: "ignore" });
     child = process;
     exited = new Promise((resolve) => {
       process.once("exit", resolve);

@@ -1,6 +1,6 @@
 /** From a request's body to a recorded and enqueued job. */
 import type { Dialect, Priority } from "@glimpse/contracts";
-import type { Ledger, Queues } from "@glimpse/ledger";
+import type { Confirm, Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import type { Admission } from "./admission/admission.ts";
 import { ApiError } from "./api-error.ts";
@@ -14,6 +14,8 @@ export type AcceptDeps = {
   admission: Admission;
   takeIn: Intake;
   checkWebhookUrl: CheckWebhookUrl;
+  /** Null: what Redis has taken is acknowledged. */
+  confirm: Confirm | null;
   served: { model: string; version: string };
   shares: Shares;
   log: Logger;
@@ -40,8 +42,16 @@ export type Accepted = { id: string; isNew: boolean };
 
 /** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
 export function createAccept(deps: AcceptDeps) {
-  const { ledger, queues, admission, takeIn, checkWebhookUrl, served, shares, log } = deps;
-  return async function accept({
+  const { ledger, queues, admission, takeIn, confirm, checkWebhookUrl, served, shares, log } = deps;
+
+  return async function accept(submission: Submission): Promise<Accepted> {
+    const accepted = await record(submission);
+    if (confirm === null || (await confirm(accepted.id))) return accepted;
+    const message = "The job is not safe yet: no replica of the queue answers. Send it again.";
+    throw new ApiError("unavailable", message);
+  };
+
+  async function record({
     bytes,
     contentType,
     tenant,
@@ -111,19 +121,15 @@ export function createAccept(deps: AcceptDeps) {
     if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (outcome === "created") await enqueue(id, place);
     return { id, isNew: chosenId === null || outcome !== "existing" };
-  };
+  }
 
+  /** Its mark as pending stays until it is started, or until the sweep has seen that it is in the queue. */
   async function enqueue(id: string, place: number): Promise<void> {
     try {
       await queues.enqueue({ id, version: served.version }, place);
     } catch (error) {
-      // The record is safe and marked as pending: the sweep enqueues it.
+      // The record is safe: the sweep enqueues it.
       log.warn({ error, job: id }, "recorded but not enqueued");
-      return;
     }
-    // Nobody waits for this: a job that is swept into the queue again is there already.
-    ledger
-      .clearPending(id)
-      .catch((error: unknown) => log.warn({ error, job: id }, "still pending"));
   }
 }

@@ -3,7 +3,6 @@ import { fileURLToPath } from "node:url";
 import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import { requestId } from "hono/request-id";
-import { secureHeaders } from "hono/secure-headers";
 import { ApiError } from "./api-error.ts";
 import { openToOrigins } from "./cors.ts";
 import type { AuditDeps } from "./auth/audit.ts";
@@ -16,6 +15,7 @@ import type { ReplicateDeps } from "./doors/replicate/routes.ts";
 import { replicateDoor } from "./doors/replicate/routes.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
+import { securityHeaders } from "./headers.ts";
 import type { Gates } from "./limits/gates.ts";
 import type { AdminRoutesDeps } from "./routes/admin.ts";
 import { adminRoutes } from "./routes/admin.ts";
@@ -46,17 +46,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
 
   app.use(requestId());
-  app.use(
-    secureHeaders({
-      contentSecurityPolicy: {
-        defaultSrc: ["'self'"],
-        imgSrc: ["'self'", "data:", "blob:"],
-        objectSrc: ["'none'"],
-        frameAncestors: ["'none'"],
-      },
-      strictTransportSecurity: false,
-    }),
-  );
+  app.use(securityHeaders);
   app.use(openToOrigins(deps.corsOrigins));
   // Whoever keeps a connection to a process that stops would meet its end with the next request.
   app.use(async (c, next) => {

@@ -1,6 +1,9 @@
 /** A request's body in one piece, bounded. Each chunk is copied as it comes, so that no single copy is long. */
 import { ApiError } from "./api-error.ts";
 
+/** Up to this length, when it is declared, the server's own way is taken, without a stream: half the time of a small request. */
+const smallBytes = 64 * 1024;
+
 /**
  * Throws ApiErrors: `body_too_large` at the first byte too many, or before reading when the length is declared;
  * `unsupported_media_type` for a compressed body, `invalid_http` for one that breaks off.
@@ -16,6 +19,8 @@ export async function readBody(
   if (declared > maxBytes) throw tooLarge();
   if ((request.headers.get("Content-Encoding") ?? "identity") !== "identity")
     throw new ApiError("unsupported_media_type", "Bodies are taken as they are, not compressed.");
+  // HTTP sees to it that no more comes than was declared. It counts once it is here, which is little.
+  if (declared > 0 && declared <= smallBytes) return readSmall(request, onBytes);
   let buffer = new Uint8Array(declared || 16_384);
   let length = 0;
   try {
@@ -36,4 +41,15 @@ export async function readBody(
     throw new ApiError("invalid_http", "The body did not arrive whole.");
   }
   return buffer.subarray(0, length);
+}
+
+async function readSmall(
+  request: Request,
+  onBytes: (count: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await request.arrayBuffer().catch(() => {
+    throw new ApiError("invalid_http", "The body did not arrive whole.");
+  });
+  onBytes(bytes.byteLength);
+  return new Uint8Array(bytes);
 }

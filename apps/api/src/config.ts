@@ -28,6 +28,8 @@ const environment = sharedEnvironment.extend({
   IMAGE_FETCH_TIMEOUT_MS: count(10_000),
   /** Pictures behind URLs that are fetched at once, by each of a process's three threads that do it. */
   MAX_IMAGE_FETCHES: count(16),
+  /** What must have a job before it is acknowledged: Redis, or Redis and a replica of it. */
+  DURABILITY: z.enum(["primary", "replica"]).default("primary"),
   /** How long an answer is given to identical deterministic jobs; 0 switches that off, and joining those in flight with it. */
   RESULT_CACHE_S: z.coerce.number().int().min(0).default(300),
   /** How long a job may take, from acceptance, when it does not say so itself. */
@@ -130,6 +132,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     resultCacheS: parsed.RESULT_CACHE_S,
     blobs: parsed.BLOBS,
     maxBlobBytes: parsed.MAX_BLOB_BYTES,
+    durability: parsed.DURABILITY,
     logLevel: parsed.LOG_LEVEL,
     outbound: policyFrom(parsed),
     imageFetchTimeoutMs: parsed.IMAGE_FETCH_TIMEOUT_MS,

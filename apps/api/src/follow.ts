@@ -2,7 +2,7 @@
 import type { Gap, Job, LogEvent } from "@glimpse/contracts";
 import { endsLog, isTerminal } from "@glimpse/contracts";
 import type { Keys, Ledger, Subscriber } from "@glimpse/ledger";
-import { isRedisUnavailable, parseEvent } from "@glimpse/ledger";
+import { isRedisUnavailable, parseEvent, typeOfEvent } from "@glimpse/ledger";
 
 export type FollowDeps = { ledger: Ledger; subscriber: Subscriber; keys: Keys };
 
@@ -113,23 +113,23 @@ export async function waitForEnd(
   waitMs: number,
   signal: AbortSignal,
 ): Promise<Job | null> {
-  if (waitMs === 0) return ledger.read(id, tenant);
   const until = performance.now() + waitMs;
   const bell = createBell(signal);
   const stop = await subscriber.subscribe(keys.channel(id), (message) => {
-    if (message === null || endsLog(parseEvent(message))) bell.ring();
+    if (message === null || endsLog({ type: typeOfEvent(message) })) bell.ring();
   });
   try {
     for (;;) {
-      const now = await ledger.read(id, tenant);
+      const state = await ledger.readState(id, tenant);
       const leftMs = until - performance.now();
-      if (now === null || isTerminal(now.state) || leftMs <= 0 || signal.aborted) return now;
+      if (state === null || isTerminal(state) || leftMs <= 0 || signal.aborted) break;
       await bell.wait(Math.min(leftMs, 15_000));
     }
   } finally {
     stop();
     bell.close();
   }
+  return ledger.read(id, tenant);
 }
 
 /** One waits until another rings, the signal is aborted or the time is up; a ring before the wait ends it at once. */

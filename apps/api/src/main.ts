@@ -4,6 +4,7 @@ import {
   createApiKeys,
   createAuditLog,
   createBatches,
+  createConfirm,
   createDeliveries,
   createEndpoints,
   createFiles,
@@ -31,6 +32,9 @@ import { createApiMetrics } from "./metrics.ts";
 import { createServer } from "./server.ts";
 import { createCheckWebhookUrl } from "./webhook-url.ts";
 
+/** How long a replica may take; longer than any that is well, and short of what a client would wait for. */
+const confirmMs = 500;
+
 const log = createProcessLogger("api");
 const config = readConfig();
 log.level = config.logLevel;
@@ -41,6 +45,8 @@ const connect = (profile: "failFast" | "bulk") =>
 const redis = connect("failFast");
 const bulk = connect("bulk");
 const listening = connect("failFast");
+const confirming = config.durability === "replica" ? connect("failFast") : null;
+const connections = [redis, bulk, listening, ...(confirming ? [confirming] : [])];
 const keys = createKeys(config.keyPrefix);
 const ledger = createLedger(redis, keys, { shard, retentionS, resultCacheS: config.resultCacheS });
 const queues = createQueues(redis, keys, { timeoutMs: 1_000 });
@@ -79,6 +85,8 @@ const app = createApp({
   checkWebhookUrl: createCheckWebhookUrl(config.outbound),
   endpoints: createEndpoints(redis, keys, { shard }),
   deliveries: createDeliveries(redis, keys, { shard, keptS: config.deliveryRetentionS }),
+  confirm:
+    confirming && createConfirm(confirming, keys, { shard, replicas: 1, timeoutMs: confirmMs }),
   subscriber: new Subscriber(listening),
   keys,
   served,
@@ -99,7 +107,7 @@ server.on("error", (error) => {
   log.fatal({ error }, "cannot listen");
   process.exit(1);
 });
-await Promise.all([redis, bulk, listening].map((connection) => untilReady(connection, 1_000)));
+await Promise.all(connections.map((connection) => untilReady(connection, 1_000)));
 // Thousands of streams may come back at the same moment.
 server.listen({ port: config.port, host: config.host, backlog: 4_096 }, () => {
   log.info({ address: server.address(), ...served }, "ready");
@@ -115,7 +123,7 @@ async function stop(signal: string): Promise<void> {
   clearTimeout(limit);
   loopDelay.stop();
   await Promise.all([intake.close(), queues.close()]);
-  for (const connection of [redis, bulk, listening]) connection.disconnect();
+  for (const connection of connections) connection.disconnect();
   log.info("stopped");
 }
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stop(signal));

@@ -1,6 +1,7 @@
 /** Server-sent events from a job's events. A client that reads slowly is waited for, one that does not read is cut. */
 import type { Followed } from "./follow.ts";
 import { isGap, isIdle } from "./follow.ts";
+import { createLeaving } from "./leaving.ts";
 
 export const sseHeaders = {
   "Content-Type": "text/event-stream",
@@ -47,23 +48,17 @@ export type SseEvents = {
 /** Returns how to make a body that streams what `follow` yields until its signal, which is aborted when nobody reads any more. */
 export function createSse({ closing, stallMs }: SseOptions) {
   const encoder = new TextEncoder();
-  // One listener for all: adding one to a signal takes longer the more it has.
-  const open = new Set<AbortController>();
-  closing.addEventListener("abort", () => {
-    for (const until of open) until.abort("closing");
-  });
+  const leaving = createLeaving(closing);
 
   return function sseStream(
     follow: (until: AbortSignal) => AsyncGenerator<Followed[]>,
     { onStall, onGone, onError }: SseEvents,
     form: SseForm = native,
   ): ReadableStream<Uint8Array> {
-    const until = new AbortController();
+    const until = leaving.enter();
     let stall: NodeJS.Timeout | undefined;
 
     async function* frames(): AsyncGenerator<string> {
-      open.add(until);
-      if (closing.aborted) until.abort("closing");
       try {
         yield* spoken(form.opening());
         for await (const events of follow(until.signal)) yield* chunks(events, form.frame);
@@ -72,7 +67,7 @@ export function createSse({ closing, stallMs }: SseOptions) {
         onError(error);
         yield* spoken(form.ending("error"));
       } finally {
-        open.delete(until);
+        leaving.leave(until);
       }
     }
 

@@ -74,6 +74,7 @@ export async function openTestApp(
     checkWebhookUrl: createCheckWebhookUrl(config.outbound),
     endpoints: createEndpoints(open.redis, open.keys, { shard: "0" }),
     deliveries,
+    confirm: null,
     served: config.served,
     limits: testLimits,
     shares: config.shares,

@@ -18,17 +18,16 @@ export function createSweeps({ shard, ledger, queues, upkeep }: SweepDeps) {
   let suspected = new Map<string, string>();
 
   return {
-    /** Enqueues jobs that were recorded but not enqueued. */
+    /** Enqueues jobs that were recorded but not enqueued; those that are in the queue are only looked at, once. */
     async pending(olderThanMs = 2_000): Promise<number> {
       return inPages(
         () => upkeep.pending(olderThanMs, page),
         async (id) => {
           const place = await upkeep.place(id);
-          if (place !== null) {
-            await queues.enqueue({ id, version: place.version }, place.priority);
-          }
+          const isMissing = place !== null && !(await queues.holds({ id, ...place }));
+          if (isMissing) await queues.enqueue({ id, version: place.version }, place.priority);
           await ledger.clearPending(id);
-          return place !== null;
+          return isMissing;
         },
       );
     },

@@ -6,6 +6,7 @@ import type { Attempt, Blobs, Keys, Ledger, Outcome, Subscriber } from "@glimpse
 import { BlobError, isRedisUnavailable } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { persist } from "./persist.ts";
+import type { PieceWriter } from "./pieces.ts";
 import { createPieceWriter } from "./pieces.ts";
 import { requestOf } from "./request.ts";
 
@@ -108,9 +109,14 @@ export function createPerform(deps: PerformDeps): Perform {
     const { id } = attempt;
     const startedAt = performance.now();
     log.info({ job: id, attempt: attempt.attempt }, "job started");
-    const generated = generate(attempt, signal, stopFor).catch((error: unknown) =>
-      outcomeOf(error, signal, id),
+    const writer = createPieceWriter(
+      (pieces) => persist(() => ledger.append(attempt, pieces), signal),
+      pieceIntervalMs,
+      () => stopFor("stale"),
     );
+    const generated = generate(attempt, signal, writer)
+      .catch((error: unknown) => outcomeOf(error, signal, id))
+      .then(async (outcome) => ({ outcome, rest: await writer.close() }));
     // A step of the engine can be long: when we have to leave, nobody waits for its end.
     const result = await Promise.race([generated, drained(signal)]).catch(
       async (error: unknown) => {
@@ -125,17 +131,18 @@ export function createPerform(deps: PerformDeps): Perform {
       log.info({ job: id, attempt: attempt.attempt, reason, ms }, "job stopped");
       return reason === "drain" && (await ledger.release(attempt)) ? "handed back" : "done";
     }
-    const final = await persist(() => ledger.finish(attempt, result), signal);
-    const code = result.error?.code;
+    const { outcome, rest } = result;
+    const final = await persist(() => ledger.finish(attempt, outcome, rest), signal);
+    const code = outcome.error?.code;
     log.info(
       {
         job: id,
         attempt: attempt.attempt,
-        state: result.state,
+        state: outcome.state,
         code,
         final,
         ms,
-        usage: result.usage,
+        usage: outcome.usage,
       },
       "job ended",
     );
@@ -145,25 +152,16 @@ export function createPerform(deps: PerformDeps): Perform {
   async function generate(
     attempt: Attempt,
     signal: AbortSignal,
-    stopFor: (reason: Stop) => void,
+    writer: PieceWriter,
   ): Promise<Outcome> {
     const request = await requestOf(attempt.input, blobs);
-    const writer = createPieceWriter(
-      (pieces) => persist(() => ledger.append(attempt, pieces), signal),
-      pieceIntervalMs,
-      () => stopFor("stale"),
-    );
     const said = { delta: "", reasoning: "" };
     let end: Extract<Piece, { type: "end" }> | undefined;
-    try {
-      for await (const piece of engine.generate(request, signal)) {
-        if (piece.type === "end") end = piece;
-        if (piece.type !== "delta" && piece.type !== "reasoning") continue;
-        said[piece.type] += piece.text;
-        writer.write(piece);
-      }
-    } finally {
-      await writer.close();
+    for await (const piece of engine.generate(request, signal)) {
+      if (piece.type === "end") end = piece;
+      if (piece.type !== "delta" && piece.type !== "reasoning") continue;
+      said[piece.type] += piece.text;
+      writer.write(piece);
     }
     if (end === undefined) throw new Error("The engine ended without an end.");
     const { promptTokens, imageTokens, completionTokens } = end.usage;

@@ -20,12 +20,15 @@ test("the first piece goes at once, the rest in bundles, neighbours joined", asy
   writer.write({ type: "delta", text: "d" });
   await sleep(5);
   expect(bundles).toHaveLength(1);
-  await writer.close();
-  const rest = [
+  await sleep(60);
+  const second = [
     { type: "reasoning", text: "bc" },
     { type: "delta", text: "d" },
   ];
-  expect(bundles).toEqual([[{ type: "delta", text: "a" }], rest]);
+  expect(bundles).toEqual([[{ type: "delta", text: "a" }], second]);
+  writer.write({ type: "delta", text: "e" });
+  expect(await writer.close()).toEqual([{ type: "delta", text: "e" }]);
+  expect(bundles).toHaveLength(2);
 });
 
 test("a slow ledger gets one call at a time, in order", async () => {
@@ -46,7 +49,7 @@ test("a slow ledger gets one call at a time, in order", async () => {
     writer.write({ type: "delta", text: `${i},` });
     await sleep(3);
   }
-  await writer.close();
+  for (const piece of await writer.close()) text += piece.text;
   expect(text).toBe(Array.from({ length: 20 }, (_, i) => `${i},`).join(""));
 });
 
@@ -65,7 +68,7 @@ test("after a refusal nothing more is written", async () => {
     writer.write({ type: "delta", text: "x" });
     await sleep(5);
   }
-  await writer.close();
+  expect(await writer.close()).toEqual([]);
   expect([calls, refusals]).toEqual([1, 1]);
 });
 

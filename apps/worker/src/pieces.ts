@@ -1,11 +1,15 @@
 /** Collects an answer's pieces and writes them in bundles: the first at once, the others a little apart. */
 import type { LogPiece } from "@glimpse/ledger";
 
-export type PieceWriter = { write(piece: LogPiece): void; close(): Promise<void> };
+export type PieceWriter = {
+  write(piece: LogPiece): void;
+  /** Resolves, when nothing is being written any more, to the pieces that are left: they go with the job's end. */
+  close(): Promise<LogPiece[]>;
+};
 
 /**
  * `append` gets pieces in order, one call at a time, at most one every `intervalMs`; neighbours of one type are joined.
- * When it resolves to false nothing more is written and `onRefused` is called. `close` writes what is left; it rejects when `append` did.
+ * When it resolves to false nothing more is written and `onRefused` is called. `close` rejects when `append` did.
  */
 export function createPieceWriter(
   append: (pieces: LogPiece[]) => Promise<boolean>,
@@ -43,8 +47,9 @@ export function createPieceWriter(
       timer ??= setTimeout(flush, Math.max(0, nextAt - performance.now()));
     },
     async close() {
-      flush();
+      clearTimeout(timer);
       await writing;
+      return refused ? [] : waiting;
     },
   };
 }

@@ -81,9 +81,11 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
     name: id,
     concurrency: slots,
     mayTake: () => !gate.isClosed,
-    // A killed worker's job is taken up when its lock has run out and somebody has looked: within 6 s together.
+    // A killed worker's job is taken up when its lock has run out, 3 to 4 s after the death, and somebody has looked: two
+    // checks later at most, since the one that is a moment early for Redis is not carried out.
     lockDuration: 4_000,
-    stalledInterval: 1_000,
+    lockRenewTime: 1_000,
+    stalledInterval: 500,
     maxStalledCount,
     runRetryDelay: 1_000,
     drainDelay: 5,

@@ -17,6 +17,8 @@ export type {
 } from "./deliveries.ts";
 export { createEndpoints, signing } from "./endpoints.ts";
 export type { Endpoints } from "./endpoints.ts";
+export { createConfirm } from "./confirm.ts";
+export type { Confirm } from "./confirm.ts";
 export { fingerprint } from "./fingerprint.ts";
 export { createKeys } from "./keys.ts";
 export type { Keys } from "./keys.ts";
@@ -26,7 +28,7 @@ export type { Attempt, Ledger, LogPiece, Outcome, Pace, Start } from "./ledger.t
 export type { NewJob, Submitted } from "./submit.ts";
 export type { JobFilter, JobPage, ListPosition } from "./list.ts";
 export { openBlobs } from "./open-blobs.ts";
-export { parseEvent } from "./log.ts";
+export { parseEvent, typeOfEvent } from "./log.ts";
 export { createAnnounce, createOutbox } from "./outbox.ts";
 export type { Notice, Outbox, Taken } from "./outbox.ts";
 export { createQueues } from "./queue.ts";

@@ -1,12 +1,12 @@
 /** Every Redis key and channel. All that belongs to one job carries its shard's hash tag, so that a Lua step stays in one slot. */
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { fingerprint } from "./fingerprint.ts";
 
 export type Keys = ReturnType<typeof createKeys>;
 
-/** A new job id: 128 random bits, and the shard it lives on. */
+/** A new job id: 122 random bits, which Node has in stock, and the shard it lives on. */
 export function newJobId(shard: string): string {
-  return `job_${shard}_${randomBytes(16).toString("hex")}`;
+  return `job_${shard}_${randomUUID().replaceAll("-", "")}`;
 }
 
 /** The job id that belongs to an idempotency key; `scope` is whom and what the key is for, such as the tenant and the route. */
@@ -91,6 +91,8 @@ export function createKeys(prefix: string) {
     shelf: (shard: string, kind: string, tenant: string) => of(shard, `${kind}-index:${tenant}`),
     /** Sorted set by time: `<tenant>/<id>` of each batch that has not ended. */
     openBatches: ofShard("batches-open"),
+    /** String: written to see what has been written before it arrive at a replica. */
+    confirmed: ofShard("confirmed"),
     /** Hash: live workers. */
     workers: ofShard("workers"),
     /** Hash: a picture that is kept, by the SHA-256 of its bytes. */

@@ -72,6 +72,10 @@ function readInput(json: string | null): JobInput | null {
   }
 }
 
+/** Pieces as the scripts take them. */
+const texts = (pieces: LogPiece[]) =>
+  pieces.flatMap(({ type, text }) => [type, JSON.stringify(text)]);
+
 const refusals = { 0: null, [-2]: { refused: "suspect" }, [-3]: { refused: "crashed" } } as const;
 
 export type LedgerOptions = {
@@ -138,6 +142,12 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return owner === tenant ? readInput(json) : null;
     },
 
+    /** The state of the tenant's job alone, or null when it has none of this id. */
+    async readState(id: string, tenant: string): Promise<string | null> {
+      const [owner, state = null] = await redis.hmget(keys.job(id), "tenant", "state");
+      return owner === tenant ? state : null;
+    },
+
     /** How many connections listen to the job's events just now. */
     async listeners(id: string): Promise<number> {
       return Number((await redis.pubsub("NUMSUB", keys.channel(id)))[1] ?? 0);
@@ -195,8 +205,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       do {
         const earlier = from < nextEvent ? written.slice(from - first) : [];
         const missing = [...earlier, ...pieces.slice(Math.max(0, from - nextEvent))];
-        const texts = missing.flatMap(({ type, text }) => [type, JSON.stringify(text)]);
-        const args = [keys.channel(id), attempt.attempt, from, ...texts];
+        const args = [keys.channel(id), attempt.attempt, from, ...texts(missing)];
         from = z.int().parse(await run("append", appended(id), args));
         if (from < first) return false;
       } while (from < end);
@@ -215,10 +224,11 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       await run("suspect", [keys.job(id)], []);
     },
 
-    /** Ends the attempt with its outcome. False: the attempt is stale or the job had ended; nothing was changed. */
-    async finish(attempt: Attempt, outcome: Outcome): Promise<boolean> {
+    /** Ends the attempt with its outcome and the pieces before it. False: the attempt is stale or the job had ended; nothing was changed. */
+    async finish(attempt: Attempt, outcome: Outcome, pieces: LogPiece[] = []): Promise<boolean> {
+      const { id, attempt: number } = attempt;
       for (;;) {
-        const reply = await end(attempt.id, String(attempt.attempt), outcome, attempt.nextEvent);
+        const reply = await end(id, String(number), outcome, attempt.nextEvent, pieces);
         if (reply >= 0) return reply === 1;
         if (!(await this.append(attempt, []))) return false;
       }
@@ -226,7 +236,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
 
     /** Fails a job that no attempt can fail any more, such as one that kills its workers. */
     async fail(id: string, error: JobError): Promise<boolean> {
-      return (await end(id, "", { state: "failed", error }, 0)) === 1;
+      return (await end(id, "", { state: "failed", error }, 0, [])) === 1;
     },
 
     /** Cancels a tenant's job and tells its worker. False: there is no such job. A job that has ended stays as it is. */
@@ -250,7 +260,7 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
       return reply === 1 ? "deleted" : reply === 0 ? "not ended" : "none";
     },
 
-    /** The job is in the queue. */
+    /** The job is in the queue. Whoever starts or ends it does this as well. */
     async clearPending(id: string): Promise<void> {
       await redis.zrem(keys.pending(shardOf(id)), id);
     },
@@ -288,9 +298,10 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     attempt: string,
     { state, output, usage, error }: Outcome,
     nextEvent: number,
+    pieces: LogPiece[],
   ): Promise<number> {
     const result = [output, usage, error].map((part) => JSON.stringify(part ?? null));
-    const args = [...names(id), attempt, state, ...result, nextEvent];
+    const args = [...names(id), attempt, state, ...result, nextEvent, ...texts(pieces)];
     return z.literal([1, 0, -1]).parse(await run("finish", ofJob(id), args));
   }
 }

@@ -22,3 +22,8 @@ export async function readLog(
 export function parseEvent(json: string): LogEvent {
   return logEvent.parse(JSON.parse(json));
 }
+
+/** Its type alone, of an event that need not be read: every event's JSON begins with its number and its type. "" if it does not. */
+export function typeOfEvent(json: string): string {
+  return /^\{"id":\d+,"type":"([a-z0-9_.]+)"/.exec(json)?.[1] ?? "";
+}

@@ -78,7 +78,7 @@ const refusals =
 
 /** Lost, slow and closed connections; ioredis has no class for most of them. */
 const losses =
-  /^(Stream isn't writeable|Command timed out|Connection is closed|Reached the max retries|Socket timeout|connect |read |write )/;
+  /^(Stream isn't writeable|Command timed out|Command aborted|Connection is closed|Reached the max retries|Socket timeout|connect |read |write )/;
 
 /** Whether an error means "Redis cannot serve just now" rather than a defect of ours. */
 export function isRedisUnavailable(error: unknown): boolean {

@@ -47,9 +47,13 @@ test("as many jobs may be before it as it says, and not one more", async () => {
   expect(await open.redis.zcard(open.keys.active("0"))).toBe(3);
 });
 
-test("the job before it counts from its record on, in the queue or not", async () => {
+test("a job counts whether or not its mark as pending is cleared", async () => {
   const input = ask("What?", 1);
-  await open.ledger.submit({ tenant: "a", model: "nano", version, input, metadata: {} });
+  const job = { tenant: "a", model: "nano", version, input, metadata: {} };
+  const { id, place } = await open.ledger.submit(job);
+  await open.queues.enqueue({ id, version }, place);
+  expect(await submit("a", { maxAhead: 0 })).toMatchObject({ outcome: "overloaded", place: 1 });
+  await open.ledger.clearPending(id);
   expect(await submit("a", { maxAhead: 0 })).toMatchObject({ outcome: "overloaded", place: 1 });
 });
 

@@ -64,13 +64,11 @@ export function createSubmit(
     const { bytes = 0 } = job;
     const { priority = "normal", deadlineMs = 0, weight = 1 } = standing;
     const id = chosen?.id ?? newJobId(shard);
+    const cost = Math.max(1, Math.round(unitCost / weight));
     const fields = {
       model,
-      version,
       input: JSON.stringify(input),
       metadata: JSON.stringify(metadata),
-      priority,
-      cost: Math.max(1, Math.round(unitCost / weight)),
       ...(asked !== undefined && { asked: JSON.stringify(asked) }),
       ...(webhook !== undefined && {
         webhook: JSON.stringify(webhook),
@@ -81,7 +79,8 @@ export function createSubmit(
     const settings = [chosen?.fingerprint ?? "", sameKey(job), resultCacheS];
     const { maxActive = unlimited, maxActiveBytes = unlimited, maxAhead = unlimited } = standing;
     const limits = [deadlineMs, maxActive, bytes, maxActiveBytes, maxAhead];
-    const args = [tenant, ...settings, holders.join(" "), ...limits];
+    const turn = [version, priority, cost];
+    const args = [tenant, ...settings, holders.join(" "), ...limits, ...turn];
     const reply = await run(
       "submit",
       [

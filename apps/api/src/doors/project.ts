@@ -9,12 +9,12 @@ import type { Context } from "hono";
 import type { AcceptDeps, Submission } from "../accept.ts";
 import { createAccept } from "../accept.ts";
 import { ApiError } from "../api-error.ts";
-import { readBody } from "../body.ts";
 import { createCancel } from "../cancel.ts";
 import type { Limits } from "../config.ts";
 import type { AppEnv } from "../errors.ts";
 import type { Followed, FollowDeps } from "../follow.ts";
 import { follow, isGap, isIdle, waitForEnd } from "../follow.ts";
+import type { Gates } from "../limits/gates.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
 import type { SseForm } from "../sse.ts";
 import { createSse, idleFrame, sseHeaders } from "../sse.ts";
@@ -26,6 +26,7 @@ export type DoorDeps = AcceptDeps &
     limits: Limits;
     closing: AbortSignal;
     streamStallMs: number;
+    gates: Pick<Gates, "withBody">;
   };
 
 export type DoorJob = { job: Job; asked: Asked | null };
@@ -82,14 +83,13 @@ export function createProject(deps: DoorDeps) {
     ): Promise<DoorJob> {
       const tenant = tenantOf(c);
       const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
-      const { id, isNew } = await accept({
-        bytes: await readBody(c.req.raw, limits.bodyBytes),
-        contentType: c.req.header("Content-Type") ?? "",
-        tenant,
-        chosenId: key === null ? null : ledger.keyedId(tenant, `POST ${c.req.path}`, key),
-        dialect,
-        ...more,
-      });
+      const chosenId = key === null ? null : ledger.keyedId(tenant, `POST ${c.req.path}`, key);
+      // One that has been accepted before is answered, however much there is to do.
+      if (chosenId === null) await deps.admission.check(deps.served.version);
+      const contentType = c.req.header("Content-Type") ?? "";
+      const { id, isNew } = await deps.gates.withBody(c, limits.bodyBytes, (bytes) =>
+        accept({ bytes, contentType, tenant, chosenId, dialect, ...more }),
+      );
       if (!isNew) c.header("Idempotent-Replayed", "true");
       return read(c, id);
     },

@@ -161,18 +161,21 @@ describe("how much at once", () => {
 
   let gates: ReturnType<typeof createGates>;
   beforeEach(async () => {
-    const config = readConfig({ MAX_BYTES_IN_FLIGHT: "300", MAX_BYTES_IN_FLIGHT_PER_KEY: "200" });
+    const config = readConfig({
+      MAX_BYTES_IN_FLIGHT: "300000",
+      MAX_BYTES_IN_FLIGHT_PER_KEY: "200000",
+    });
     gates = createGates(config.gateway, () => () => Promise.reject(new Error("not asked")));
     await start({}, { gates });
   });
 
   test("bodies count as they arrive, not as they are promised; what is over the share is refused unread", async () => {
     const { port } = await serve();
-    const slow = await halfBody(port, 150, 120);
-    await untilHeld(120);
-    const heavy = await halfBody(port, 100, 0);
+    const slow = await halfBody(port, 150_000, 120_000);
+    await untilHeld(120_000);
+    const heavy = await halfBody(port, 100_000, 0);
     expect(await heavy.answer).toMatch(/429[^]*too_many_bytes/);
-    const light = await halfBody(port, 80, 80);
+    const light = await halfBody(port, 80_000, 80_000);
     expect(await light.answer).toMatch(/^HTTP\/1.1 400 /); // read, and not JSON
     slow.socket.destroy();
     while (gates.held().bytes > 0) await sleep(5);
@@ -184,7 +187,7 @@ describe("how much at once", () => {
     const socket = connect(port, "127.0.0.1");
     const head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n`);
-    for (let i = 0; i < 5; i++) socket.write(`32\r\n${" ".repeat(50)}\r\n`);
+    for (let i = 0; i < 5; i++) socket.write(`c350\r\n${" ".repeat(50_000)}\r\n`);
     const [data] = (await once(socket, "data")) as [Buffer];
     expect(String(data)).toContain("too_many_bytes");
     socket.destroy();

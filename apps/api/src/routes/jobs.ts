@@ -15,6 +15,7 @@ import type { FollowDeps } from "../follow.ts";
 import { follow, waitForEnd } from "../follow.ts";
 import type { Gates } from "../limits/gates.ts";
 import { readChosenId, readIdempotencyKey } from "../idempotency.ts";
+import { createLeaving } from "../leaving.ts";
 import { listJobs } from "../list-jobs.ts";
 import { createReadPlace } from "../queue-place.ts";
 import { existingJob, noSuchJob, readJobId } from "../request.ts";
@@ -41,15 +42,16 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
   const accept = createAccept(deps);
   const readPlace = createReadPlace(queues, admission.readPulse);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
+  const leaving = createLeaving(closing);
   const routes = new Hono<AppEnv>();
 
   routes.post("/v1/jobs", async (c) => {
-    return accepted(c, await existingJob(c, ledger, await submit(c, keyedId(c))));
+    return accepted(c, await recorded(c, await submit(c, keyedId(c))));
   });
 
   routes.put("/v1/jobs/:id", async (c) => {
     const id = readChosenId(c.req.param("id"), ledger.shard);
-    return accepted(c, await existingJob(c, ledger, await submit(c, id)));
+    return accepted(c, await recorded(c, await submit(c, id)));
   });
 
   routes.get("/v1/jobs", async (c) => {
@@ -59,14 +61,14 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
   routes.post("/v1/infer", async (c) => {
     const waitMs = readWaitMs(c, 30);
     const id = await submit(c, keyedId(c));
-    const job = await waitForEnd(deps, id, tenantOf(c), waitMs, untilGone(c));
+    const job = await wait(c, id, waitMs);
     if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
     return isTerminal(job.state) ? c.json(job) : accepted(c, job);
   });
 
   routes.get("/v1/jobs/:id", etag(), async (c) => {
     const waitMs = readWaitMs(c, 0);
-    const job = await waitForEnd(deps, readJobId(c), tenantOf(c), waitMs, untilGone(c));
+    const job = await wait(c, readJobId(c), waitMs);
     if (job === null) throw noSuchJob();
     const body = JSON.stringify({ ...job, queue: await readPlace(job) });
     c.header("ETag", `"${createHash("sha1").update(body).digest("base64url")}"`);
@@ -127,9 +129,26 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
     return key === null ? null : ledger.keyedId(tenantOf(c), `${c.req.method} ${c.req.path}`, key);
   }
 
-  function untilGone(c: Context<AppEnv>): AbortSignal {
-    return AbortSignal.any([c.req.raw.signal, closing]);
+  /** A job that was accepted a moment ago: if it is gone, Redis has lost it, as a replica may that has just become the primary. */
+  async function recorded(c: Context<AppEnv>, id: string): Promise<Job> {
+    const job = await ledger.read(id, tenantOf(c));
+    if (job === null)
+      throw new ApiError("unavailable", "The job could not be kept. Send it again.");
+    return job;
   }
+
+  /** The job when it has ended, or when there is nobody any more who waits for that. */
+  async function wait(c: Context<AppEnv>, id: string, waitMs: number): Promise<Job | null> {
+    if (waitMs === 0) return ledger.read(id, tenantOf(c));
+    const until = leaving.enter();
+    c.req.raw.signal.addEventListener("abort", () => until.abort("gone"));
+    try {
+      return await waitForEnd(deps, id, tenantOf(c), waitMs, until.signal);
+    } finally {
+      leaving.leave(until);
+    }
+  }
+
   return routes;
 }
 

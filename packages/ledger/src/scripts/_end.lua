@@ -24,15 +24,15 @@ local function weights(job) return job.active .. ":bytes" end
 
 -- Keeps record and log for as long as an ended job is kept; one that has not ended, for as long as it has left in addition.
 local function keep(job, left_ms)
-  local seconds = string.format("%.0f", job.retention_s + math.ceil(math.max(0, left_ms or 0) / 1000))
+  local seconds = whole(job.retention_s + math.ceil(math.max(0, left_ms or 0) / 1000))
   redis.call("EXPIRE", job.key, seconds)
   redis.call("EXPIRE", job.log, seconds)
 end
 
-local function since(from, to)
-  if not from then return "null" end
-  return string.format("%.0f", to - tonumber(from))
-end
+-- What has to be known of a job to end it.
+local fields_of_end = { "state", "attempt", "events", "created_at", "started_at", "first_token_at", "deadline_at",
+  "tenant", "version", "webhook", "tells", "bytes", "same", "cache_s" }
+local function read_end(job) return read(job.key, fields_of_end) end
 
 -- What somebody wants to hear of: the job's own webhook (`tells`), or an endpoint of its tenant.
 local function wants_of(job, tenant, tells)
@@ -46,27 +46,32 @@ local function tell(job, kind, event, tenant, webhook)
     unpack(webhook and { "webhook", webhook } or {}))
 end
 
--- Writes the terminal state, its result and its event. output, usage and error are JSON text.
-local function end_job(job, state, output, usage, error)
-  local at = now_ms()
-  local record = redis.call("HMGET", job.key, "created_at", "started_at", "first_token_at", "attempt",
-    "tenant", "version", "webhook", "tells", "bytes")
-  local created = tonumber(record[1])
-  local timings = '{"queue_ms":' .. (record[2] and since(created, record[2]) or "null")
-    .. ',"first_token_ms":' .. (record[3] and since(created, record[3]) or "null")
-    .. ',"total_ms":' .. since(created, at) .. "}"
-  redis.call("HSET", job.key, "state", state, "finished_at", at,
-    "output", output, "usage", usage, "error", error, "timings", timings)
-  local event = emit(job.key, job.log, job.channel, at, state, ',"attempt":' .. record[4] .. ',"output":' .. output
+-- Writes the terminal state, its result and the last events: `pieces` of the answer ({kind, JSON string}) that are not in the
+-- log yet, and the terminal one. output, usage and error are JSON text.
+local function end_job(job, record, state, output, usage, error, pieces)
+  local at, created, number = now_ms(), tonumber(record.created_at), tonumber(record.events)
+  local function since_created(time) return time and whole(time - created) or "null" end
+  local first = {}
+  if pieces[1] and not record.first_token_at then first = { "first_token_at", whole(at) } end
+  local timings = '{"queue_ms":' .. since_created(record.started_at)
+    .. ',"first_token_ms":' .. since_created(record.first_token_at or first[2])
+    .. ',"total_ms":' .. since_created(at) .. "}"
+  local last = number + #pieces
+  redis.call("HSET", job.key, "state", state, "finished_at", whole(at), "events", last + 1,
+    "output", output, "usage", usage, "error", error, "timings", timings, unpack(first))
+  for i, piece in ipairs(pieces) do
+    emit(job, number + i - 1, at, piece[1], ',"text":' .. piece[2])
+  end
+  emit(job, last, at, state, ',"attempt":' .. record.attempt .. ',"output":' .. output
     .. ',"usage":' .. usage .. ',"timings":' .. timings .. ',"error":' .. error)
   keep(job)
-  redis.call("ZREM", job.pending, job.id)
-  redis.call("ZREM", job.deadlines, job.id)
-  redis.call("ZREM", job.active, active_name(record[5], job.id))
-  if record[9] then redis.call("HINCRBY", weights(job), record[5], 0 - record[9]) end
-  if record[2] then note_end(job, record[6], state, error, at - tonumber(record[2])) end
-  local tenant = record[5] or "default"
-  if is_among(wants_of(job, tenant, record[8]), state) then tell(job, state, event, tenant, record[7]) end
+  if record.state == "queued" then redis.call("ZREM", job.pending, job.id) end
+  if record.deadline_at then redis.call("ZREM", job.deadlines, job.id) end
+  redis.call("ZREM", job.active, active_name(record.tenant, job.id))
+  if record.bytes then redis.call("HINCRBY", weights(job), record.tenant, 0 - record.bytes) end
+  if record.started_at then note_end(job, record.version, state, error, at - tonumber(record.started_at)) end
+  local tenant = record.tenant or "default"
+  if is_among(wants_of(job, tenant, record.tells), state) then tell(job, state, last, tenant, record.webhook) end
 end
 
 -- Whether an identical job would fail likewise.
@@ -76,16 +81,14 @@ end
 
 -- Ends a queued job with the answer of an identical one; its log has the whole answer as one piece.
 local function answer(job, output, usage)
-  local at = now_ms()
   local said = output == "null" and {} or cjson.decode(output)
-  redis.call("HSET", job.key, "first_token_at", at, "reused", 1)
+  local pieces = {}
   for _, piece in ipairs({ { "reasoning", said.reasoning }, { "delta", said.text } }) do
     local kind, text = piece[1], piece[2]
-    if type(text) == "string" and text ~= "" then
-      emit(job.key, job.log, job.channel, at, kind, ',"text":' .. cjson.encode(text))
-    end
+    if type(text) == "string" and text ~= "" then table.insert(pieces, { kind, cjson.encode(text) }) end
   end
-  end_job(job, "succeeded", output, usage, "null")
+  redis.call("HSET", job.key, "reused", 1)
+  end_job(job, read_end(job), "succeeded", output, usage, "null", pieces)
 end
 
 -- The jobs that joined this one and still wait for its answer.
@@ -100,10 +103,9 @@ end
 
 -- Ends the job and settles with its followers: they share an answer, or an error that would be theirs as well;
 -- otherwise the first of them is queued, and the others follow it.
-local function finish(job, state, output, usage, error)
-  end_job(job, state, output, usage, error)
-  local record = redis.call("HMGET", job.key, "same", "cache_s")
-  local same = record[1]
+local function finish(job, record, state, output, usage, error, pieces)
+  end_job(job, record, state, output, usage, error, pieces or {})
+  local same = record.same
   if not same then return end
   local waiting = waiting_followers(job)
   local heir = false
@@ -111,7 +113,7 @@ local function finish(job, state, output, usage, error)
     if state == "succeeded" then
       answer(follower, output, usage)
     elseif state == "failed" and is_contagious(error) then
-      end_job(follower, state, "null", "null", error)
+      end_job(follower, read_end(follower), state, "null", "null", error, {})
     elseif not heir then
       heir = follower
       redis.call("HDEL", heir.key, "leader")
@@ -126,7 +128,7 @@ local function finish(job, state, output, usage, error)
   redis.call("DEL", job.followers)
   if redis.call("GET", same) ~= job.id then return end
   if state == "succeeded" then
-    redis.call("SET", same, job.id, "EX", record[2])
+    redis.call("SET", same, job.id, "EX", record.cache_s)
   elseif heir then
     redis.call("SET", same, heir.id, "EX", job.retention_s)
   else
@@ -135,11 +137,11 @@ local function finish(job, state, output, usage, error)
 end
 
 -- The one place where a job expires: ends it when its deadline has passed by Redis's clock. Says whether it did.
+-- `record`: state, deadline_at.
 local expired_error = '{"code":"deadline_exceeded","message":"The deadline passed before the job was done.","retryable":true}'
-local function expire_if_due(job, state)
-  if state ~= "queued" and state ~= "running" then return false end
-  local deadline = redis.call("HGET", job.key, "deadline_at")
-  if not deadline or now_ms() < tonumber(deadline) then return false end
-  finish(job, "expired", "null", "null", expired_error)
+local function expire_if_due(job, record)
+  if record.state ~= "queued" and record.state ~= "running" then return false end
+  if not record.deadline_at or now_ms() < tonumber(record.deadline_at) then return false end
+  finish(job, read_end(job), "expired", "null", "null", expired_error)
   return true
 end

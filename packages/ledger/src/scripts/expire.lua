@@ -4,11 +4,11 @@
 -- Returns 1, or 0 when it is not due, has ended or is gone.
 may_exceed_memory(KEYS[1])
 local job = this_job()
-local state = redis.call("HGET", job.key, "state")
-if state ~= "queued" and state ~= "running" then
+local record = read(job.key, { "state", "deadline_at" })
+if record.state ~= "queued" and record.state ~= "running" then
   redis.call("ZREM", job.deadlines, job.id)
   return 0
 end
-if not expire_if_due(job, state) then return 0 end
-if state == "running" then redis.call("PUBLISH", ARGV[4], "expire " .. ARGV[1]) end
+if not expire_if_due(job, record) then return 0 end
+if record.state == "running" then redis.call("PUBLISH", ARGV[4], "expire " .. ARGV[1]) end
 return 1

@@ -4,10 +4,10 @@
 -- Returns 1, or 0 when something has happened to the job since.
 may_exceed_memory(KEYS[1])
 local job = this_job()
-local record = redis.call("HMGET", job.key, "state", "attempt", "tag")
-if (record[1] ~= "queued" and record[1] ~= "running") or record[2] ~= ARGV[4] then return 0 end
-if record[1] == "running" then requeue(job.key, job.log, job.channel, now_ms()) end
+local record = read(job.key, { "state", "attempt", "events", "tag" })
+if (record.state ~= "queued" and record.state ~= "running") or record.attempt ~= ARGV[4] then return 0 end
+if record.state == "running" then requeue(job, record.events, now_ms()) end
 redis.call("HDEL", job.key, "leader")
-if not record[3] then take_place(job) end
+if not record.tag then take_place(job) end
 redis.call("ZADD", job.pending, 0, job.id)
 return 1

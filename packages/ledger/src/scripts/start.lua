@@ -8,44 +8,45 @@
 -- or {-2} of a suspect, queued until it is started alone, or {-3} of a job that was alone when its worker came down once too often.
 local suspect_after, max_lost = 2, 3
 local job = this_job()
-local state = redis.call("HGET", KEYS[1], "state")
+local record = read(job.key, { "state", "deadline_at", "run", "version", "tenant", "priority", "tag", "shift", "attempt",
+  "suspect", "alone", "events", "input", "first_token_at", "leader",
+  "webhook", "tells", "told_at" })
+local state = record.state
 if not state then return {0} end
-if expire_if_due(job, state) then return {0, "expired"} end
+if expire_if_due(job, record) then return {0, "expired"} end
 if state ~= "queued" and state ~= "running" then return {0, state} end
-local function begun(at)
-  local record = redis.call("HMGET", KEYS[1], "attempt", "events", "input", "deadline_at")
-  local left_ms = record[4] and tonumber(record[4]) - at or -1
-  keep(job, left_ms)
-  return {tonumber(record[1]), tonumber(record[2]), record[3], left_ms}
-end
 local at = now_ms()
-if state == "running" and redis.call("HGET", KEYS[1], "run") == ARGV[5] then return begun(at) end
-local priority = step_back(job)
+local left_ms = record.deadline_at and math.max(0, record.deadline_at - at) or -1
+if state == "running" and record.run == ARGV[5] then
+  return {tonumber(record.attempt), tonumber(record.events), record.input, left_ms}
+end
+local priority = step_back(job, record)
 if priority then return {-1, priority} end
 if state == "running" then
-  local lost = redis.call("HINCRBY", KEYS[1], "lost", 1)
-  if lost >= max_lost and redis.call("HGET", KEYS[1], "alone") == "1" then return {-3} end
-  if lost >= suspect_after then redis.call("HSET", KEYS[1], "suspect", 1) end
+  local lost = redis.call("HINCRBY", job.key, "lost", 1)
+  if lost >= max_lost and record.alone == "1" then return {-3} end
+  if lost >= suspect_after then
+    redis.call("HSET", job.key, "suspect", 1)
+    record.suspect = "1"
+  end
 end
-if ARGV[4] ~= "1" and redis.call("HEXISTS", KEYS[1], "suspect") == 1 then
-  if state == "running" then requeue(KEYS[1], KEYS[2], ARGV[2], at) end
+if ARGV[4] ~= "1" and record.suspect then
+  if state == "running" then requeue(job, record.events, at) end
   return {-2}
 end
-local attempt = redis.call("HINCRBY", KEYS[1], "attempt", 1)
-redis.call("HSET", KEYS[1], "state", "running", "started_at", at, "alone", ARGV[4], "run", ARGV[5])
-redis.call("HDEL", KEYS[1], "first_token_at", "leader")
-redis.call("ZREM", KEYS[3], ARGV[1])
-local fields = ',"attempt":' .. attempt
-if attempt > 1 then emit(KEYS[1], KEYS[2], ARGV[2], at, "reset", fields) end
-local event = emit(KEYS[1], KEYS[2], ARGV[2], at, "running", fields)
-local record = redis.call("HMGET", KEYS[1], "tenant", "webhook", "tells")
-local tenant = record[1] or "default"
-local wants = wants_of(job, tenant, record[3])
-if is_among(wants, "running") then tell(job, "running", event, tenant, record[2]) end
+local attempt, number = record.attempt + 1, tonumber(record.events)
+local kinds = attempt > 1 and { "reset", "running" } or { "running" }
+local tenant = record.tenant or "default"
+local wants, running = wants_of(job, tenant, record.tells), number + #kinds - 1
 -- Has `append` leave word of pieces: what follows `told` has not been told, and nothing was before `told_at`.
-if is_among(wants, "delta") then
-  redis.call("HSET", KEYS[1], "told", event, "told_at", 0)
-else
-  redis.call("HDEL", KEYS[1], "told_at")
-end
-return begun(at)
+local telling = is_among(wants, "delta") and { "told", running, "told_at", 0 } or {}
+redis.call("HSET", job.key, "state", "running", "attempt", attempt, "events", number + #kinds,
+  "started_at", whole(at), "alone", ARGV[4], "run", ARGV[5], unpack(telling))
+if record.first_token_at or record.leader then redis.call("HDEL", job.key, "first_token_at", "leader") end
+if record.told_at and not telling[1] then redis.call("HDEL", job.key, "told_at") end
+redis.call("ZREM", job.pending, job.id)
+for i, kind in ipairs(kinds) do emit(job, number + i - 1, at, kind, ',"attempt":' .. attempt) end
+if is_among(wants, "running") then tell(job, "running", running, tenant, record.webhook) end
+-- The record of a job with a deadline is kept for long enough after that already.
+if left_ms < 0 then keep(job) end
+return {attempt, number + #kinds, record.input, left_ms}

@@ -5,7 +5,7 @@
 --       keys of its pictures' holders (a space between), deadline_ms (0: none),
 --       max_active (how many jobs that have not ended the tenant may have), bytes (of what was sent for this job),
 --       max_bytes (of all jobs that have not ended the tenant may have), max_ahead (how many jobs may be before it in the queue),
---       then names and values of the record's other fields, of which version, priority and cost must be there
+--       version, priority, cost, then names and values of the record's other fields
 -- Returns {what, number}: the priority in the queue for `created`, the jobs before it for `overloaded`, else 0. What:
 --   created   the job is queued and is to be enqueued
 --   joined    it waits for the answer of an identical job that has not ended and is no less urgent
@@ -28,8 +28,7 @@ end
 
 local job = this_job()
 local tenant, fingerprint, same, cache_s, holders, deadline_ms, max_active, bytes, max_bytes, max_ahead = unpack(ARGV, 4, 13)
-local fields = {}
-for i = 14, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] end
+local version, priority, cost = unpack(ARGV, 14, 16)
 
 if redis.call("EXISTS", job.key) == 1 then
   local known = redis.call("HMGET", job.key, "tenant", "fingerprint", "state")
@@ -37,62 +36,84 @@ if redis.call("EXISTS", job.key) == 1 then
   return {known[3] and "existing" or "deleted", 0}
 end
 
-local active = redis.call("ZLEXCOUNT", job.active, "[" .. tenant .. "/", "(" .. tenant .. "0")
-if active >= tonumber(max_active) then return {"full", 0} end
--- Records that were lost never gave their bytes back.
-if active == 0 then redis.call("HDEL", weights(job), tenant) end
+local limit = tonumber(max_active)
+local function active_jobs() return redis.call("ZLEXCOUNT", job.active, "[" .. tenant .. "/", "(" .. tenant .. "0") end
+if redis.call("ZCARD", job.active) >= limit and active_jobs() >= limit then return {"full", 0} end
 local held = tonumber(redis.call("HGET", weights(job), tenant) or 0)
-if held + bytes > tonumber(max_bytes) then return {"heavy", 0} end
-
-local first = same ~= "" and redis.call("GET", same)
-local leader = first and sibling(job, first)
-local known = leader and redis.call("HMGET", leader.key, "state", "output", "usage", "priority") or {}
-local is_answered = known[1] == "succeeded"
-local joins = (known[1] == "running" or known[1] == "queued" and rank(known[4]) <= rank(fields.priority))
-  and redis.call("LLEN", leader.followers) < max_followers
-if not is_answered and not joins then
-  local priority = next_priority(job, fields.version, tenant, fields.priority, tonumber(fields.cost))
-  -- BullMQ's scores are priority * 2^32 and a counter; who is recorded but not yet in the queue is before it as well.
-  local ahead = redis.call("LLEN", KEYS[10]) + redis.call("ZCARD", job.pending)
-    + redis.call("ZCOUNT", KEYS[11], "-inf", string.format("(%.0f", (priority + 1) * 4294967296))
-  if ahead > tonumber(max_ahead) then return {"overloaded", ahead} end
+if held + bytes > tonumber(max_bytes) then
+  -- Records that were lost never gave their bytes back.
+  if active_jobs() > 0 or tonumber(bytes) > tonumber(max_bytes) then return {"heavy", 0} end
+  redis.call("HDEL", weights(job), tenant)
 end
 
 local at = now_ms()
-redis.call("HSET", job.key, "state", "queued", "created_at", at, "attempt", 0, "events", 0,
-  "tenant", tenant, "fingerprint", fingerprint, "bytes", bytes, unpack(ARGV, 14))
-emit(job.key, job.log, job.channel, at, "queued", "")
-keep(job, tonumber(deadline_ms))
-redis.call("ZADD", job.active, 0, active_name(tenant, job.id))
-redis.call("HINCRBY", weights(job), tenant, bytes)
-if deadline_ms ~= "0" then
-  redis.call("HSET", job.key, "deadline_at", at + deadline_ms)
-  redis.call("ZADD", job.deadlines, at + deadline_ms, job.id)
-end
 local kept_s = job.retention_s + longest_deadline_s
-redis.call("ZADD", KEYS[9], at, job.id)
-redis.call("ZREMRANGEBYSCORE", KEYS[9], "-inf", at - kept_s * 1000)
-redis.call("EXPIRE", KEYS[9], kept_s)
+local outcome, place, is_due, more = "created", 0, false, {}
+
+-- An identical job may run, or have run, for this one.
+local leader, known
+if same ~= "" then
+  local first = redis.call("GET", same)
+  leader = first and sibling(job, first)
+  known = leader and read(leader.key, { "state", "output", "usage", "priority" }) or {}
+  local runs = known.state == "running" or known.state == "queued" and rank(known.priority) <= rank(priority)
+  if known.state == "succeeded" then
+    outcome = "answered"
+  else
+    if runs and redis.call("LLEN", leader.followers) < max_followers then outcome = "joined" end
+    more = { "same", same, "cache_s", cache_s }
+  end
+end
+if outcome == "created" then
+  local first = redis.call("LLEN", KEYS[10])
+  if first + redis.call("ZCARD", KEYS[11]) > tonumber(max_ahead) then
+    -- BullMQ's scores are priority * 2^32 and a counter.
+    local behind = (next_priority(job, version, tenant, priority, tonumber(cost)) + 1) * 4294967296
+    local ahead = first + redis.call("ZCOUNT", KEYS[11], "-inf", "(" .. whole(behind))
+    if ahead > tonumber(max_ahead) then return {"overloaded", ahead} end
+  end
+end
+if outcome == "joined" then
+  table.insert(more, "leader")
+  table.insert(more, leader.id)
+elseif outcome == "created" then
+  local tag, shift
+  tag, shift, place, is_due = next_place(job, version, tenant, priority, tonumber(cost), at)
+  for _, value in ipairs({ "tag", tag, "shift", shift }) do table.insert(more, value) end
+end
+if deadline_ms ~= "0" then
+  local deadline_at = whole(at + deadline_ms)
+  table.insert(more, "deadline_at")
+  table.insert(more, deadline_at)
+  redis.call("ZADD", job.deadlines, deadline_at, job.id)
+end
+
+local at_text = whole(at)
+redis.call("HSET", job.key, "state", "queued", "created_at", at_text, "attempt", "0", "events", "1", "tenant", tenant,
+  "fingerprint", fingerprint, "version", version, "priority", priority, "cost", cost, "bytes", bytes, unpack(more))
+redis.call("HSET", job.key, unpack(ARGV, 17))
+emit(job, 0, at, "queued", "")
+keep(job, tonumber(deadline_ms))
+redis.call("ZADD", job.active, "0", active_name(tenant, job.id))
+redis.call("HINCRBY", weights(job), tenant, bytes)
+redis.call("ZADD", KEYS[9], at_text, job.id)
+if is_due then
+  redis.call("ZREMRANGEBYSCORE", KEYS[9], "-inf", whole(at - kept_s * 1000))
+  redis.call("EXPIRE", KEYS[9], kept_s + tidy_every_s)
+end
 -- Pictures stay for as long as the record does, however often it is begun again.
 for holder_list in string.gmatch(holders, "%S+") do
   redis.call("RPUSH", holder_list, job.key)
   redis.call("EXPIRE", holder_list, job.retention_s + kept_s)
 end
 
-if is_answered then
-  answer(job, known[2], known[3])
-  return {"answered", 0}
+if outcome == "answered" then
+  answer(job, known.output, known.usage)
+elseif outcome == "joined" then
+  redis.call("RPUSH", leader.followers, job.id)
+  redis.call("EXPIRE", leader.followers, job.retention_s)
+else
+  if same ~= "" then redis.call("SET", same, job.id, "EX", job.retention_s) end
+  redis.call("ZADD", job.pending, at_text, job.id)
 end
-if same ~= "" then
-  redis.call("HSET", job.key, "same", same, "cache_s", cache_s)
-  if joins then
-    redis.call("HSET", job.key, "leader", leader.id)
-    redis.call("RPUSH", leader.followers, job.id)
-    redis.call("EXPIRE", leader.followers, job.retention_s)
-    return {"joined", 0}
-  end
-  redis.call("SET", same, job.id, "EX", job.retention_s)
-end
-
-redis.call("ZADD", job.pending, at, job.id)
-return {"created", take_place(job)}
+return {outcome, place}
