@@ -54,6 +54,8 @@ export type Stage = {
   /** On top of the environment of the API. */
   env?: Record<string, string>;
   rows: Row[];
+  /** How many rows may be under way together; one, if it does not say so. */
+  atOnce?: number;
   /** Told before the rows: the processes that now run. */
   started?(pids: { api: number; worker: number }): void | Promise<void>;
   /** Told after the rows, with the API's log: what is wrong that no single answer shows. */
