@@ -52,6 +52,8 @@ const odd = [
   "9".repeat(400),
 ];
 
+const oddNames = odd.filter((value) => typeof value === "string");
+
 /** The value with a few places of it replaced, doubled or left out. */
 function bend(value: unknown, random: Random): unknown {
   if (random.chance(0.12)) return random.pick(odd);
@@ -62,7 +64,7 @@ function bend(value: unknown, random: Random): unknown {
   if (typeof value === "object" && value !== null) {
     const entries = Object.entries(value).filter(() => !random.chance(0.35));
     const bent = entries.map(([name, member]): [string, unknown] => [
-      random.chance(0.05) ? String(random.pick(odd)) : name,
+      random.chance(0.05) ? random.pick(oddNames) : name,
       bend(member, random),
     ]);
     return Object.fromEntries(bent);
@@ -94,7 +96,7 @@ function row(i: number, random: Random): Row {
     async send(target) {
       const paths = routesOf.get(target) ?? readPaths(target);
       routesOf.set(target, paths);
-      const value = () => encodeURIComponent(String(random.pick(odd)).toWellFormed());
+      const value = () => encodeURIComponent(random.pick(oddNames).toWellFormed());
       const path = random.pick(await paths).replaceAll(/\{\w+\}/g, value);
       // Waits and streams would take their time, and are asked for by name elsewhere.
       const query = random.chance(0.4)

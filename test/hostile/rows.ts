@@ -54,6 +54,8 @@ export type Stage = {
   /** On top of the environment of the API. */
   env?: Record<string, string>;
   rows: Row[];
+  /** How many rows may be under way together; one, if it does not say so. */
+  atOnce?: number;
   /** Told before the rows: the processes that now run. */
   started?(pids: { api: number; worker: number }): void | Promise<void>;
   /** Told after the rows, with the API's log: what is wrong that no single answer shows. */
@@ -84,7 +86,7 @@ export function judge(row: Row, answer: Answer): string[] {
 }
 
 /** Of a refusal's body; null when it is none. */
-export function codeOf({ body }: Answer): string | null {
+function codeOf({ body }: Answer): string | null {
   return refusalOf(body)?.code ?? null;
 }
 
@@ -101,7 +103,7 @@ const foreign =
   /\b(zod|ioredis|bullmq|undici|sharp|libvips|vips|hono|piscina|llhttp|HPE_|ECONN|ENOENT|ETIMEDOUT|EAI_AGAIN|ReplyError|TypeError|SyntaxError|RangeError|ZodError)\b|node_modules|file:\/\/\/|\/(root|home|usr|work)\/|^\s+at .+:\d+:\d+|Unexpected token/im;
 
 /** A refusal has the one body, its request's id, and nothing of what it is made of. */
-export function blemishes({ headers, body }: Answer): string[] {
+function blemishes({ headers, body }: Answer): string[] {
   const refusal = refusalOf(body);
   const leaked = foreign.exec(body)?.[0];
   const id = headers.get("x-request-id");

@@ -8,7 +8,7 @@ import type { Part, Row, Stage, Target } from "./rows.ts";
 
 /** Short, so that a test need not wait for what production waits for; for a siege long enough that it comes to stand. */
 const timeouts = {
-  small: { HEADERS_TIMEOUT_MS: "500", REQUEST_TIMEOUT_MS: "800", IDLE_TIMEOUT_MS: "1000" },
+  small: { HEADERS_TIMEOUT_MS: "500", REQUEST_TIMEOUT_MS: "800", IDLE_TIMEOUT_MS: "2500" },
   full: { HEADERS_TIMEOUT_MS: "5000", REQUEST_TIMEOUT_MS: "6000", IDLE_TIMEOUT_MS: "7000" },
 };
 
@@ -125,7 +125,7 @@ export const slow: Part = {
   name: "slow",
   async prepare({ size }): Promise<Stage> {
     const env = timeouts[size];
-    if (size === "small") return { env, rows };
+    if (size === "small") return { env, rows, atOnce: rows.length };
     if (await has("slowhttptest"))
       return {
         env,

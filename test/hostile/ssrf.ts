@@ -1,13 +1,24 @@
-/** URLs that lead inside: spellings, names that lie or change, redirects; at every place that takes a URL. */
+/**
+ * URLs that lead inside: spellings, names that lie or change, redirects; and hosts without manners. At every place that
+ * takes a URL.
+ */
 import { insideHosts, insideNames, startCanaries, trickyUrls } from "@glimpse/outbound/testing";
 import { startDnsServer } from "../support/dns-server.ts";
 import { createRandom } from "../support/random.ts";
-import { outsideAddress, startOutside } from "./outside.ts";
+import type { Outside } from "./outside.ts";
+import { badManners, outsideAddress, startOutside } from "./outside.ts";
 import type { Part, Row, Size, Stage } from "./rows.ts";
 import type { UrlTaker } from "./url-takers.ts";
 import { urlTakers } from "./url-takers.ts";
 
-type Case = { id: "I19" | "I20" | "I21" | "I22"; name: string; url: string; fine?: true };
+type Case = {
+  id: "I19" | "I20" | "I21" | "I22" | "I23";
+  name: string;
+  url: string;
+  fine?: true;
+  /** What is wrong with it shows only to who sends a request. */
+  isBehind?: true;
+};
 
 /** Name -> the answers of its name server, one after the other. */
 const zone = {
@@ -28,10 +39,7 @@ const zone = {
   "localhost.test": [["127.0.0.1"]],
 };
 
-function cases(
-  port: number,
-  outside: { picture: string; to(url: string, status?: number): string },
-) {
+function cases(port: number, outside: Outside) {
   const at = (host: string, scheme = "http") => `${scheme}://${host}:${port}/a.png`;
   const bad = (id: Case["id"], urls: string[]): Case[] =>
     urls.map((url) => ({ id, name: url, url }));
@@ -51,11 +59,20 @@ function cases(
       ...[301, 303, 307, 308].map((status) => outside.to(at("127.0.0.1"), status)),
       outside.to(outside.to(outside.to(at("127.0.0.1")))),
       outside.to(outside.to(outside.to(outside.to(outside.picture)))),
-    ]).map((one) => ({ ...one, name: `redirect: ${one.name}` })),
+    ]).map((one): Case => ({ ...one, name: `redirect: ${one.name}`, isBehind: true })),
+    ...bad(
+      "I23",
+      Object.keys(badManners).map((path) => `${outside.origin}${path}`),
+    ).map((one): Case => ({ ...one, isBehind: true })),
     // Looked up a second time, the name would lead inside.
     { id: "I20", name: "rebound.test, first", url: at("rebound.test"), fine: true },
     { id: "I20", name: "rebound.test, then", url: at("rebound.test") },
-    ...bad("I21", [`http://rebound-twice.test:${port}/to?to=/a.png`]),
+    {
+      id: "I21",
+      name: "rebound-twice.test",
+      url: `http://rebound-twice.test:${port}/to?to=/a.png`,
+      isBehind: true,
+    },
   ];
   const controls: Case[] = [
     { id: "I19", name: "a host outside", url: outside.picture, fine: true },
@@ -73,14 +90,16 @@ function cases(
   return { all, controls };
 }
 
-function rowOf({ id, name, url, fine }: Case, taker: UrlTaker): Row {
+function rowOf({ id, name, url, fine, isBehind }: Case, taker: UrlTaker): Row {
   const row: Omit<Row, "status"> = {
     id,
     name: `${taker.name}: ${name}`,
     send: (target) => taker.send(target, url),
   };
   if (fine === true) return { ...row, status: taker.fine };
-  return { ...row, status: 422, code: [taker.refused, taker.unreachable] };
+  if (isBehind === true && taker.behind === null) return { ...row, status: taker.fine };
+  const behind = (isBehind && taker.behind) ?? [];
+  return { ...row, status: [413, 422], code: [taker.refused, taker.unreachable, ...behind] };
 }
 
 /** Every case at every place; the small size takes a sample, each case at one place. */
@@ -107,6 +126,8 @@ export const ssrf: Part = {
         OUTBOUND_PORTS: "any",
         OUTBOUND_ALLOW: outsideAddress,
         OUTBOUND_DNS: dns.address,
+        IMAGE_FETCH_TIMEOUT_MS: "1500",
+        MAX_IMAGE_BYTES: "1000000",
       },
       rows: [
         ...choose(all, size),

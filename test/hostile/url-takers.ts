@@ -9,12 +9,15 @@ export type UrlTaker = {
   fine: number;
   refused: ErrorCode;
   unreachable: ErrorCode;
+  /** What else is said of what lies behind the URL; null where nothing is fetched before the answer. */
+  behind: ErrorCode[] | null;
 };
 
 const picture = {
   refused: "invalid_image_url",
   unreachable: "failed_to_download_image",
-} as const;
+  behind: ["image_file_too_large", "unsupported_image_media_type"],
+} satisfies Partial<UrlTaker>;
 const options = { max_tokens: 1 };
 const inPart = (url: string) => ({
   messages: [

@@ -22,6 +22,8 @@ export type ServerLimits = {
 };
 
 const maxHeaderBytes = 16 * 1024;
+/** Requests of one connection that may wait for answers: more come from no client that reads them. */
+const maxPipelined = 32;
 /** How late a timeout may be noticed. */
 const checkMs = 1_000;
 
@@ -46,8 +48,14 @@ export function createServer(app: Hono<AppEnv>, limits: ServerLimits): Server {
   };
   /** The answers that are being made, by connection: an error in the middle of one must not begin another. */
   const answers = new WeakMap<Socket, ServerResponse>();
+  const waiting = new WeakMap<Socket, number>();
   const server = createHttpServer(options, (incoming, outgoing) => {
-    answers.set(incoming.socket, outgoing);
+    const { socket } = incoming;
+    const before = waiting.get(socket) ?? 0;
+    if (before >= maxPipelined) return void socket.destroy();
+    waiting.set(socket, before + 1);
+    outgoing.once("close", () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
+    answers.set(socket, outgoing);
     const refusal = refusalBeforeApp(incoming);
     if (refusal === null) return void listener(incoming, outgoing);
     refuse(outgoing, refusal);

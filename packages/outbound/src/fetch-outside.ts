@@ -107,6 +107,7 @@ function pinnedAgent(
     timeout: timeoutMs,
     allowH2: false,
     maxCachedSessions: 0,
+    rejectUnauthorized: true,
     lookup: (_hostname, { all }, done) => {
       const found = addresses.map((address) => ({ address, family: isIPv6(address) ? 6 : 4 }));
       if (all === true) return done(null, found);

@@ -1,7 +1,5 @@
 /** Who holds how much of what there is in this process: bytes, open streams. */
 
-export type Tally = ReturnType<typeof createTally>;
-
 /** What somebody holds; `release` gives it all back, once. */
 export type Hold = { add(amount: number): Outcome; release(): void };
 
