@@ -11,6 +11,8 @@ type Feeds = Record<string, Tensor>;
 
 export async function loadJavaScriptLoop(dir: string) {
   const { text } = await readManifest(dir);
+  // The engine chooses another attention kernel for the process (ort-api.ts); here it is as the library has it.
+  process.env["ORT_GQA_DISABLE_FLASH_ATTENTION"] = "0"; // oxlint-disable-line node/no-process-env -- its only switch
   const session = await InferenceSession.create(join(dir, GRAPH_FILES.decoder), {
     graphOptimizationLevel: "all",
     logSeverityLevel: 3, // a growing cache is not what the graph declares, and it would say so at every step

@@ -2,8 +2,8 @@
  * Prefill and decode: what the language model's graph is given for a chunk of one sequence, and for the next token of
  * many. Knows slots, lengths and positions; no pointers, and not whose sequences they are.
  *
- * A chunk gets an even number of tokens. Attention goes through it in blocks of an even size, an odd chunk may leave
- * one row in the last, and the runtime has a kernel of its own for one row, which rounds differently. So a prompt's
+ * A chunk gets an even number of tokens: the runtime has a kernel of its own for one row, which rounds differently, and
+ * where it goes through a chunk in blocks of an even size, an odd one may leave one row in the last. So a prompt's
  * numbers are the same to the last bit whatever chunks it comes in.
  */
 import { Frame } from "./frame.ts";
