@@ -53,7 +53,9 @@ async function measure(): Promise<void> {
     redis,
     rounds,
   );
-  console.log("\n128 jobs in flight, 64 slots");
+  console.log(
+    "\n128 jobs in flight, 64 slots; one producer, Redis and one worker, the whole path with an API more",
+  );
   console.table(throughput);
 
   await bullmq.listen();
@@ -81,8 +83,10 @@ async function measure(): Promise<void> {
   await whole.stop();
 
   const perS = (name: keyof typeof throughput) => throughput[name].jobsPerS;
+  const cpuUs = (name: keyof typeof throughput) => throughput[name].cpuUsPerJob;
   const figures = {
     vs_bullmq: round(perS("whole path") / perS("bare BullMQ")),
+    vs_bullmq_per_cpu: round(cpuUs("bare BullMQ") / cpuUs("whole path")),
     vs_redis: round(perS("whole path") / perS("bare Redis"), 3),
     first_event_p50_ms: firstEvent.p50,
     fill64_ms: fill.wholeMs,

@@ -87,7 +87,7 @@ function howToInstall(): string {
     `There is no Redis ${oldest.major}.${oldest.minor} or later (redis-server or valkey-server) here. Install one:`,
     ...(own ? [`  ${own}`] : []),
     "or run one elsewhere, and name it:",
-    "  docker run -d -p 6379:6379 redis:7 redis-server --appendonly yes --maxmemory-policy noeviction",
+    "  docker run -d -p 6379:6379 redis:7 redis-server --appendonly yes --maxmemory-policy noeviction --stream-node-max-bytes 512",
     "  REDIS_URL=redis://127.0.0.1:6379 npm start",
   ].join("\n");
 }
@@ -114,6 +114,8 @@ export async function preparePrivateRedis(folder: string): Promise<PrivateRedis>
     "appendfsync everysec",
     'save ""',
     "maxmemory-policy noeviction",
+    // Each job's log is a stream, which by default takes 4 KB from its first event on: two thirds of all that a job needs.
+    "stream-node-max-bytes 512",
   ];
   await writeFile(join(folder, configuration), `${lines.join("\n")}\n`, { mode: 0o600 });
   return { url: `redis://:${password}@127.0.0.1:${port}`, command, args: [configuration], folder };

@@ -10,6 +10,7 @@ const orphan = new URL("../../scripts/orphan.mjs", import.meta.url).href;
 const apiFile = new URL("../../apps/api/src/main.ts", import.meta.url);
 
 export type Child = {
+  pid: number;
   /** Milliseconds since 1970 at which each job was begun since the last time this was asked. */
   starts(): Promise<number[]>;
   /** Resolves when this many jobs have been ended since the last time this was asked. */
@@ -29,6 +30,7 @@ export async function startChild(file: URL, env: Record<string, string>): Promis
     return answer;
   };
   return {
+    pid: child.pid ?? 0,
     starts: async () => (await ask({ ask: "starts" })) as number[],
     ended: async (jobs) => void (await ask({ ask: "ended", jobs })),
     stop: () => end(child),
@@ -46,6 +48,7 @@ export async function startApi(env: Record<string, string>) {
   await Promise.race([answers(), diesOf(child)]);
   return {
     url,
+    pid: child.pid ?? 0,
     /** Waits until this many workers have said that they are alive. */
     async knows(workers: number): Promise<void> {
       for (;;) {

@@ -1,10 +1,13 @@
-/** Jobs a second of the three, in turns, and what Redis does for each job. */
+/** Jobs a second of the three, in turns, what each job costs all processes together, and what Redis does for it. */
+import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 import { median, round, seconds } from "../engine/measure.ts";
 import type { System } from "./systems.ts";
 
 export type Throughput = {
   jobsPerS: number;
+  /** Of the producer or client, Redis and all processes between them; NaN where there is no /proc. */
+  cpuUsPerJob: number;
   /** Redis's main thread, its network included. */
   redisUsPerJob: number;
   /** Those inside scripts included. */
@@ -24,11 +27,15 @@ export async function measureThroughput<Name extends string>(
     for (const name of names) {
       const { system, jobs } = systems[name];
       const before = await readUsage(redis);
+      const pids = [process.pid, before.pid, ...system.pids()];
+      const cpuBefore = readCpuUs(pids);
       const s = await seconds(() => system.run(jobs));
+      const cpuUs = readCpuUs(pids) - cpuBefore;
       const after = await readUsage(redis);
       if (i < 0) continue;
       measured.get(name)!.push({
         jobsPerS: jobs / s,
+        cpuUsPerJob: cpuUs / jobs,
         redisUsPerJob: (after.cpuUs - before.cpuUs) / jobs,
         commandsPerJob: (after.commands - before.commands) / jobs,
         scriptsPerJob: (after.scripts - before.scripts) / jobs,
@@ -44,6 +51,7 @@ function medians(runs: Throughput[]): Throughput {
     round(median(runs.map((run) => run[name])), digits);
   return {
     jobsPerS: of("jobsPerS", 0),
+    cpuUsPerJob: of("cpuUsPerJob", 0),
     redisUsPerJob: of("redisUsPerJob", 1),
     commandsPerJob: of("commandsPerJob", 1),
     scriptsPerJob: of("scriptsPerJob", 2),
@@ -52,12 +60,29 @@ function medians(runs: Throughput[]): Throughput {
 
 /** What Redis has done so far. */
 export async function readUsage(redis: Redis) {
-  const text = await redis.info("cpu", "commandstats");
+  const text = await redis.info("cpu", "commandstats", "server");
   const sum = (pattern: RegExp) =>
     [...text.matchAll(pattern)].reduce((total, [, value]) => total + Number(value), 0);
   return {
+    pid: sum(/^process_id:(\d+)/gm),
     cpuUs: 1e6 * sum(/^used_cpu_(?:sys|user)_main_thread:([\d.]+)/gm),
     commands: sum(/^cmdstat_\S+?:calls=(\d+)/gm),
     scripts: sum(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm),
   };
+}
+
+/** The clock of /proc ticks a hundred times a second. */
+const tickUs = 10_000;
+
+/** What the processes have used of all cores so far, Redis's other threads and Node's included. */
+function readCpuUs(pids: number[]): number {
+  try {
+    return pids.reduce((total, pid) => {
+      // The fields after the name, which may itself have spaces: utime and stime are the 14th and 15th of all.
+      const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+      return total + (Number(fields[11]) + Number(fields[12])) * tickUs;
+    }, 0);
+  } catch {
+    return Number.NaN;
+  }
 }

@@ -71,6 +71,7 @@ export async function startWhole(redisUrl: string) {
   const system: System = {
     ask,
     run: (jobs) => many(jobs, ask),
+    pids: () => [api.pid, ...processes.map(({ pid }) => pid)],
     async stop() {
       await http.close();
       await dismiss();

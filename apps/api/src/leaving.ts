@@ -1,7 +1,5 @@
 /** Whoever waits or reads for long is to leave when this process is about to stop. */
 
-export type Leaving = ReturnType<typeof createLeaving>;
-
 /** One listener on `closing` for all of them: adding one to a signal takes longer the more it has. */
 export function createLeaving(closing: AbortSignal) {
   const inside = new Set<AbortController>();
