@@ -141,6 +141,7 @@ export default defineConfig({
         "**/config.ts",
         "scripts/**",
         "bench/**",
+        "examples/**",
         "test/**",
         "**/*.test.ts",
         "**/testing-s3.ts",
@@ -153,6 +154,7 @@ export default defineConfig({
       files: [
         "scripts/**",
         "bench/**",
+        "examples/**",
         "test/**",
         "**/*.test.ts",
         "**/testing-s3.ts",

@@ -1,4 +1,5 @@
 // The pitfalls of Replicate's official client: with an engine that does as it is told, so that there is time for them.
+import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import type { IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -112,11 +113,16 @@ test("8: the client itself in place of the input is refused, and its key goes no
 });
 
 test("9: a POST that is sent six times with one key is one prediction", async () => {
+  const keys = new WeakMap<RequestInit, string>();
   const keyed = new Replicate({
     auth: "unused",
     baseUrl,
     fetch: async (url, init) => {
-      const headers = { ...Object.fromEntries(new Headers(init?.headers)), "Idempotency-Key": "k" };
+      // The client uses the same one for all its tries.
+      const tried = init ?? {};
+      keys.set(tried, keys.get(tried) ?? randomUUID());
+      const headers = new Headers(tried.headers);
+      headers.set("Idempotency-Key", keys.get(tried) ?? "");
       const response = await fetch(url, { ...init, headers });
       if (init?.method === "POST" && losses-- > 0) throw new TypeError("network error");
       return response;
