@@ -26,7 +26,12 @@ export function completionOf(job: Job) {
     annotations: [],
     ...thoughts(output),
   };
-  const choice = { index: 0, message, logprobs: null, finish_reason: output?.finish_reason };
+  const choice = {
+    index: 0,
+    message,
+    logprobs: logprobsOf(output),
+    finish_reason: output?.finish_reason,
+  };
   return { ...headOf(job, "chat.completion"), choices: [choice], usage: usageOf(usage) };
 }
 
@@ -36,8 +41,15 @@ function chatTeller({ job, asked }: DoorJob): Teller {
   const head = headOf(job, "chat.completion.chunk");
   const chunk = (choices: object[], usage: object | null = null) =>
     `data: ${JSON.stringify({ ...head, choices, ...(includeUsage && { usage }) })}\n\n`;
-  const say = (delta: object, finish_reason: string | null = null) =>
-    chunk([{ index: 0, delta, logprobs: null, finish_reason }]);
+  const say = (delta: object, output: Output | null = null) =>
+    chunk([
+      {
+        index: 0,
+        delta,
+        logprobs: logprobsOf(output),
+        finish_reason: output?.finish_reason ?? null,
+      },
+    ]);
   const refuse: Teller["refuse"] = (error) =>
     `data: ${JSON.stringify({ error: errorOf(error) })}\n\n`;
   return {
@@ -47,7 +59,7 @@ function chatTeller({ job, asked }: DoorJob): Teller {
     end(event) {
       if (event.type !== "succeeded")
         return refuse(refusalOfEnd({ state: event.type, error: event.error }));
-      const last = say({}, event.output?.finish_reason);
+      const last = say({}, event.output);
       return `${last}${includeUsage ? chunk([], usageOf(event.usage)) : ""}data: [DONE]\n\n`;
     },
     refuse,
@@ -66,6 +78,10 @@ function headOf({ id, created_at, model, version }: Job, object: string) {
 
 function thoughts(output: Output | null) {
   return output?.reasoning == null ? {} : { reasoning_content: output.reasoning };
+}
+
+function logprobsOf(output: Output | null) {
+  return output?.logprobs === undefined ? null : { content: output.logprobs, refusal: null };
 }
 
 function usageOf(usage: Usage | null) {

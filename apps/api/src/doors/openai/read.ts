@@ -20,6 +20,7 @@ export function readChat(value: unknown): Translated {
       ...optionsOf(body),
       max_tokens: body.max_completion_tokens ?? body.max_tokens,
       seed: body.seed,
+      ...logprobsOf(body.logprobs, body.top_logprobs),
       stop: body.stop,
       thinking:
         body.chat_template_kwargs?.enable_thinking ??
@@ -59,6 +60,7 @@ export function readResponses(value: unknown): Translated {
       options: present({
         ...optionsOf(body),
         max_tokens: body.max_output_tokens,
+        ...logprobsOf(body.include?.includes("message.output_text.logprobs"), body.top_logprobs),
         thinking: thinkingOf(effort),
       }),
     },
@@ -110,6 +112,11 @@ function commonOf({ model, metadata, service_tier }: Common) {
 
 function optionsOf({ temperature, top_p, top_k, repetition_penalty }: Common) {
   return { temperature, top_p, top_k, repetition_penalty };
+}
+
+/** What says that there are to be none is the same as nothing. */
+function logprobsOf(wanted: boolean | null | undefined, top: number | null | undefined) {
+  return { logprobs: wanted || null, top_logprobs: wanted ? top : top || null };
 }
 
 /** The model thinks or does not; how much is its own affair. */

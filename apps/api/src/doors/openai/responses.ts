@@ -1,5 +1,5 @@
 /** `/v1/responses`: a job in the words of OpenAI's responses. Its event stream is its log, numbered anew, and resumes anywhere. */
-import type { Asked, InputMessage, Job, Output } from "@glimpse/contracts";
+import type { Asked, InputMessage, Job, Output, TokenLogprob } from "@glimpse/contracts";
 import { isTerminal } from "@glimpse/contracts";
 import { Hono } from "hono";
 import { z } from "zod";
@@ -169,17 +169,17 @@ function teller({ job, asked }: DoorJob, after: number): Teller {
     return added + say("response.content_part.added", { ...at, content_index, part });
   }
 
-  function closeItem(): string {
+  function closeItem(logprobs?: TokenLogprob[]): string {
     if (open === null) return "";
     const { kind, text } = open;
     open = null;
     const at = place(kind);
-    const item = itemOf(kind, job.id, text);
-    const done = { ...at, text, ...(kind === "output" && { logprobs: [] }) };
+    const item = itemOf(kind, job.id, text, logprobs);
+    const done = { ...at, text, ...(kind === "output" && { logprobs: logprobs ?? [] }) };
     output.push(item);
     return (
       say(`response.${kind}_text.done`, done) +
-      say("response.content_part.done", { ...at, part: partOf(kind, text) }) +
+      say("response.content_part.done", { ...at, part: partOf(kind, text, logprobs) }) +
       say("response.output_item.done", { output_index: at.output_index, item })
     );
   }
@@ -202,7 +202,8 @@ function teller({ job, asked }: DoorJob, after: number): Teller {
       const response = responseOf({ job: ended, asked });
       if (state !== "succeeded") return run() + say("response.failed", { response });
       const unsaid = output.length === 0 && open?.kind !== "output" ? "output" : null;
-      const rest = run() + (unsaid ? closeItem() + openItem(unsaid) : "") + closeItem();
+      const opened = run() + (unsaid ? closeItem() + openItem(unsaid) : "");
+      const rest = opened + closeItem(event.output?.logprobs);
       return rest + say(`response.${response.status}`, { response });
     },
     refuse: (error) => `data: ${JSON.stringify({ error: errorOf(error) })}\n\n`,
@@ -214,22 +215,23 @@ type Kind = "output" | "reasoning";
 
 const itemId = (kind: Kind, id: string) => nameOf(kind === "output" ? "msg_" : "rs_", id);
 
-function partOf(kind: Kind, text: string) {
+function partOf(kind: Kind, text: string, logprobs: TokenLogprob[] = []) {
   return kind === "output"
-    ? { type: "output_text", text, annotations: [], logprobs: [] }
+    ? { type: "output_text", text, annotations: [], logprobs }
     : { type: "reasoning_text", text };
 }
 
-function itemOf(kind: Kind, id: string, text: string) {
-  const members = { id: itemId(kind, id), status: "completed", content: [partOf(kind, text)] };
+function itemOf(kind: Kind, id: string, text: string, logprobs?: TokenLogprob[]) {
+  const content = [partOf(kind, text, logprobs)];
+  const members = { id: itemId(kind, id), status: "completed", content };
   return kind === "output"
     ? { ...members, type: "message", role: "assistant" }
     : { ...members, type: "reasoning", summary: [] };
 }
 
-function itemsOf(id: string, { reasoning, text }: Output) {
+function itemsOf(id: string, { reasoning, text, logprobs }: Output) {
   const thoughts = reasoning === null ? [] : [itemOf("reasoning", id, reasoning)];
-  return [...thoughts, itemOf("output", id, text)];
+  return [...thoughts, itemOf("output", id, text, logprobs)];
 }
 
 /** A picture is not shown again: it is kept for the worker only. */
