@@ -72,7 +72,7 @@ export const output = z.object({
   finish_reason: z.enum(["stop", "length"]),
   logprobs: z.array(tokenLogprob).optional().meta({
     description:
-      "Of the answer's tokens, not of its reasoning; there if options.logprobs asked for it",
+      "Of the answer's tokens, not of its reasoning; there if options.logprobs asked for it, but not in lists of jobs",
   }),
 });
 export type Output = z.infer<typeof output>;
