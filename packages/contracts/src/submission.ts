@@ -61,7 +61,7 @@ export const options = z
     }),
     top_logprobs: z.int().min(0).max(20).optional().meta({
       description:
-        "How many of the likeliest tokens are told at each place; together with the answer's own there are 8192 at most, those of its beginning",
+        "How many of the likeliest tokens are told at each place; together with the answer's own there are 4096 at most, those of its beginning",
     }),
   })
   .meta({ id: "Options", description: "What is missing takes the model's own default" });

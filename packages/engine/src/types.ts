@@ -41,7 +41,7 @@ export type GenerateRequest = {
 };
 
 /** One answer's scores at most, its tokens' and their `top` together. */
-export const MAX_SCORES = 8_192;
+export const MAX_SCORES = 4_096;
 
 export type FinishReason = "stop" | "length";
 
