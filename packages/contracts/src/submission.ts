@@ -91,7 +91,7 @@ export const submission = z
     message: "must end with a message of the user",
     path: ["messages"],
   })
-  .refine(({ options }) => options?.top_logprobs === undefined || options.logprobs === true, {
+  .refine(({ options }) => !options?.top_logprobs || options.logprobs === true, {
     message: "needs logprobs",
     path: ["options", "top_logprobs"],
   })

@@ -146,6 +146,12 @@ describe("chat completions", () => {
     expect(chunks.at(-2)).toMatchObject({ choices: [], usage: { total_tokens: 5 } });
   });
 
+  test("a top_logprobs of nothing changes nothing", async () => {
+    const neutral = { messages, logprobs: false, top_logprobs: 0, stream: true };
+    expect((await post(chatPath, neutral)).status).toBe(200);
+    await answer(await latest(), "A.");
+  });
+
   test("a stream whose job fails says so", async () => {
     const response = await post(chatPath, { messages, stream: true });
     const attempt = await begin(await latest());

@@ -20,7 +20,7 @@ export function readChat(value: unknown): Translated {
       ...optionsOf(body),
       max_tokens: body.max_completion_tokens ?? body.max_tokens,
       seed: body.seed,
-      ...logprobsOf(body.logprobs, body.top_logprobs),
+      logprobs: body.logprobs,
       stop: body.stop,
       thinking:
         body.chat_template_kwargs?.enable_thinking ??
@@ -60,7 +60,7 @@ export function readResponses(value: unknown): Translated {
       options: present({
         ...optionsOf(body),
         max_tokens: body.max_output_tokens,
-        ...logprobsOf(body.include?.includes("message.output_text.logprobs"), body.top_logprobs),
+        logprobs: body.include?.includes("message.output_text.logprobs"),
         thinking: thinkingOf(effort),
       }),
     },
@@ -110,13 +110,8 @@ function commonOf({ model, metadata, service_tier }: Common) {
   return present({ model, metadata, priority });
 }
 
-function optionsOf({ temperature, top_p, top_k, repetition_penalty }: Common) {
-  return { temperature, top_p, top_k, repetition_penalty };
-}
-
-/** What says that there are to be none is the same as nothing. */
-function logprobsOf(wanted: boolean | null | undefined, top: number | null | undefined) {
-  return { logprobs: wanted || null, top_logprobs: wanted ? top : top || null };
+function optionsOf({ temperature, top_p, top_k, repetition_penalty, top_logprobs }: Common) {
+  return { temperature, top_p, top_k, repetition_penalty, top_logprobs };
 }
 
 /** The model thinks or does not; how much is its own affair. */
