@@ -1,10 +1,10 @@
 /** `/v1/chat/completions`: a job in the words of OpenAI's chat. */
-import type { Job, Output, Usage } from "@glimpse/contracts";
+import type { Job, Usage } from "@glimpse/contracts";
 import { Hono } from "hono";
 import type { AppEnv } from "../../errors.ts";
 import type { DoorJob, Project, Teller } from "../project.ts";
 import { formOf, nameOf, refusalOfEnd } from "../project.ts";
-import { errorOf } from "./errors.ts";
+import { errorFrame, seconds } from "../shapes.ts";
 
 export function chatRoutes(project: Project) {
   const app = new Hono<AppEnv>();
@@ -19,13 +19,9 @@ export function chatRoutes(project: Project) {
 /** The answer in one piece, of a job that has succeeded. */
 export function completionOf(job: Job) {
   const { output, usage } = job;
-  const message = {
-    role: "assistant",
-    content: output?.text ?? "",
-    refusal: null,
-    annotations: [],
-    ...thoughts(output),
-  };
+  const said = { role: "assistant", content: output?.text ?? "", refusal: null, annotations: [] };
+  const thoughts = output?.reasoning == null ? {} : { reasoning_content: output.reasoning };
+  const message = { ...said, ...thoughts };
   const choice = { index: 0, message, logprobs: null, finish_reason: output?.finish_reason };
   return { ...headOf(job, "chat.completion"), choices: [choice], usage: usageOf(usage) };
 }
@@ -38,19 +34,17 @@ function chatTeller({ job, asked }: DoorJob): Teller {
     `data: ${JSON.stringify({ ...head, choices, ...(includeUsage && { usage }) })}\n\n`;
   const say = (delta: object, finish_reason: string | null = null) =>
     chunk([{ index: 0, delta, logprobs: null, finish_reason }]);
-  const refuse: Teller["refuse"] = (error) =>
-    `data: ${JSON.stringify({ error: errorOf(error) })}\n\n`;
   return {
     begin: () => say({ role: "assistant", content: "" }),
     running: () => "",
     piece: (type, text) => say(type === "delta" ? { content: text } : { reasoning_content: text }),
     end(event) {
       if (event.type !== "succeeded")
-        return refuse(refusalOfEnd({ state: event.type, error: event.error }));
+        return errorFrame(refusalOfEnd({ state: event.type, error: event.error }));
       const last = say({}, event.output?.finish_reason);
       return `${last}${includeUsage ? chunk([], usageOf(event.usage)) : ""}data: [DONE]\n\n`;
     },
-    refuse,
+    refuse: errorFrame,
   };
 }
 
@@ -58,14 +52,10 @@ function headOf({ id, created_at, model, version }: Job, object: string) {
   return {
     id: nameOf("chatcmpl-", id),
     object,
-    created: Math.floor(Date.parse(created_at) / 1_000),
+    created: seconds(created_at),
     model,
     system_fingerprint: version,
   };
-}
-
-function thoughts(output: Output | null) {
-  return output?.reasoning == null ? {} : { reasoning_content: output.reasoning };
 }
 
 function usageOf(usage: Usage | null) {
