@@ -532,6 +532,10 @@ describe("bad input", () => {
   const image = (url: string) => [
     { role: "user", content: [{ type: "image_url", image_url: url }] },
   ];
+  const seen = (image_url: string) => ({
+    role: "user",
+    content: [{ type: "input_image", image_url }],
+  });
   test.each<[string, string, unknown, string, string | null]>([
     ["no messages", chatPath, {}, "invalid_request", "messages"],
     ["an unknown field", chatPath, { messages, temprature: 1 }, "unknown_field", "temprature"],
@@ -561,6 +565,27 @@ describe("bad input", () => {
       { input: [{ role: "user", content: [{ type: "input_file" }] }] },
       "invalid_request",
       null,
+    ],
+    [
+      "a picture behind instructions and thoughts",
+      "/v1/responses",
+      { instructions: "Be brief.", input: [{ type: "reasoning" }, seen("data:x")] },
+      "invalid_image_url",
+      "input.1.content.0.image_url",
+    ],
+    [
+      "a picture that cannot be had",
+      "/v1/responses",
+      { input: [seen(dataUrl(png(8, 8))), seen("http://127.0.0.1:1/a.png")] },
+      "invalid_image_url",
+      "input.1.content.0.image_url",
+    ],
+    [
+      "too long a text",
+      "/v1/responses",
+      { instructions: "Be brief.", input: "x".repeat(1_000_001) },
+      "invalid_request",
+      "input",
     ],
     [
       "a prompt by name",
