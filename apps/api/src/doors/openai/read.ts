@@ -9,26 +9,29 @@ import { imagePart, present, textPart } from "../shapes.ts";
 /** Throws ApiErrors. */
 export function readChat(value: unknown): Translated {
   const body = validate(chatRequest, value);
-  const said = {
-    ...commonOf(body),
-    messages: body.messages.map(messageOf),
-    options: present({
-      ...optionsOf(body),
-      max_tokens: body.max_completion_tokens ?? body.max_tokens,
-      seed: body.seed,
-      logprobs: body.logprobs,
-      stop: body.stop,
-      thinking:
-        body.chat_template_kwargs?.enable_thinking ??
-        thinkingOf(body.reasoning_effort) ??
-        (body.thinking && body.thinking.type === "enabled"),
-    }),
-  };
-  const stream = body.stream ?? false;
-  const includeUsage = body.stream_options?.include_usage ?? false;
   return {
-    said,
-    asked: { door: "openai.chat", stream, background: false, includeUsage, echo: {} },
+    said: {
+      ...commonOf(body),
+      messages: body.messages.map(messageOf),
+      options: present({
+        ...optionsOf(body),
+        max_tokens: body.max_completion_tokens ?? body.max_tokens,
+        seed: body.seed,
+        logprobs: body.logprobs,
+        stop: body.stop,
+        thinking:
+          body.chat_template_kwargs?.enable_thinking ??
+          thinkingOf(body.reasoning_effort) ??
+          (body.thinking && body.thinking.type === "enabled"),
+      }),
+    },
+    asked: {
+      door: "openai.chat",
+      stream: body.stream ?? false,
+      background: false,
+      includeUsage: body.stream_options?.include_usage ?? false,
+      echo: {},
+    },
   };
 }
 

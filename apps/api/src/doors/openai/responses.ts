@@ -69,18 +69,13 @@ const tooling = { tools: [], tool_choice: "auto", parallel_tool_calls: true };
 const handling = { truncation: "disabled", service_tier: "default", store: true };
 
 /** What a request need not say; what it has said is in the echo. */
-const unsaid = {
-  instructions: null,
-  previous_response_id: null,
-  max_output_tokens: null,
-  temperature: null,
-  top_p: null,
-  reasoning: { effort: null, summary: null },
-};
+const unled = { instructions: null, previous_response_id: null };
+const unset = { temperature: null, top_p: null, max_output_tokens: null };
 
 /** The job as it is. */
 export function responseOf({ job, asked }: DoorJob) {
   const { id, output, usage, error, created_at, finished_at } = job;
+  const code = job.state === "expired" ? "job_expired" : error?.code;
   const isCut = output?.finish_reason === "length";
   return {
     id: nameOf(prefix, id),
@@ -89,10 +84,7 @@ export function responseOf({ job, asked }: DoorJob) {
     completed_at: job.state === "succeeded" && finished_at ? seconds(finished_at) : null,
     status: statusOf(job, isCut),
     background: asked?.background ?? false,
-    error: error && {
-      code: job.state === "expired" ? "job_expired" : error.code,
-      message: error.message,
-    },
+    error: error && { code, message: error.message },
     incomplete_details: isCut ? { reason: "max_output_tokens" } : null,
     model: job.model,
     output: output === null ? [] : itemsOf(id, output),
@@ -107,18 +99,17 @@ export function responseOf({ job, asked }: DoorJob) {
     text: { format: { type: "text" } },
     ...tooling,
     ...handling,
-    ...unsaid,
+    reasoning: { effort: null, summary: null },
+    ...unled,
+    ...unset,
     ...asked?.echo,
   };
 }
 
 /** What a stream says after event `after`; what came before is numbered, and not said. */
 function teller({ job, asked }: DoorJob, after: number): Teller {
-  const start = responseOf({
-    job: { ...job, state: "queued", output: null, usage: null, error: null, finished_at: null },
-    asked,
-  });
-  const running = { ...start, status: "in_progress" };
+  const nothing = { output: null, usage: null, error: null, finished_at: null };
+  const start = responseOf({ job: { ...job, ...nothing, state: "queued" }, asked });
   const say = createSay(after);
   const placeOf = (kind: Kind, output_index: number) => {
     return { item_id: itemId(kind, job.id), output_index, content_index: 0 };
@@ -153,7 +144,7 @@ function teller({ job, asked }: DoorJob, after: number): Teller {
   return {
     begin: () =>
       say("response.created", { response: start }) + say("response.queued", { response: start }),
-    running: () => say("response.in_progress", { response: running }),
+    running: () => say("response.in_progress", { response: { ...start, status: "in_progress" } }),
     piece: (type, text) => items.add(type === "delta" ? "output" : "reasoning", text),
     end(event) {
       const { type: state, usage, error } = event;
