@@ -80,6 +80,34 @@ describe("chat", () => {
     expect(helped.choices[0]?.message.content).toBe(text);
   });
 
+  test("says how likely its tokens are, at once, streamed and as a response", async () => {
+    const wanted = { ...chat(), logprobs: true, top_logprobs: 3 };
+    const whole = (await client.chat.completions.create(wanted)).choices[0];
+    const tokens = whole?.logprobs?.content ?? [];
+    expect(tokens.map(({ token }) => token).join("")).toBe(whole?.message.content);
+    expect(tokens.length).toBeGreaterThan(0);
+    for (const { token, bytes, logprob, top_logprobs } of tokens) {
+      expect(Buffer.from(bytes ?? []).toString()).toBe(token);
+      expect(Math.exp(logprob)).toBeLessThanOrEqual(1);
+      expect(top_logprobs).toHaveLength(3);
+      expect(top_logprobs[0]).toEqual({ token, bytes, logprob }); // greedy
+      expect(top_logprobs[1]!.logprob).toBeLessThanOrEqual(logprob);
+    }
+    const helped = await client.chat.completions.stream(wanted).finalChatCompletion();
+    expect(helped.choices[0]?.logprobs?.content).toEqual(tokens);
+    const asked = {
+      ...ask(),
+      include: ["message.output_text.logprobs" as const],
+      top_logprobs: 3,
+    };
+    const expected = [{ content: [{ text: whole?.message.content, logprobs: tokens }] }];
+    expect((await client.responses.create(asked)).output).toMatchObject(expected);
+    const streamed = await client.responses.stream(asked).finalResponse();
+    expect(streamed.output).toMatchObject(expected);
+    const plain = await client.chat.completions.create(chat());
+    expect(plain.choices[0]?.logprobs).toBeNull();
+  });
+
   test("thinks aloud where clients of open models look for it", async () => {
     const completion = await client.chat.completions.create({
       ...chat(),

@@ -42,6 +42,13 @@ const settings: Case[] = [
     422,
     "invalid_request",
   ]),
+  ...[-1, 21, 1.5].map((top_logprobs): Case => [
+    `top_logprobs ${top_logprobs}`,
+    { prompt, options: { logprobs: true, top_logprobs } },
+    422,
+    "invalid_request",
+  ]),
+  ["top_logprobs of nothing", option("top_logprobs", 1), 422, "invalid_request"],
   ["n", option("n", 1_000_000), 422, "unknown_field"],
   ["logit_bias", option("logit_bias", {}), 422, "unknown_field"],
   ["1,000 stops", option("stop", many(1_000, String)), 422, "invalid_request"],

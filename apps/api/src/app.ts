@@ -10,6 +10,7 @@ import { audit } from "./auth/audit.ts";
 import type { AuthDeps } from "./auth/authenticate.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { BatchDeps } from "./doors/batch-runner.ts";
+import { openAiBatchDoor } from "./doors/openai-batch/routes.ts";
 import { openAiDoor } from "./doors/openai/routes.ts";
 import type { ReplicateDeps } from "./doors/replicate/routes.ts";
 import { replicateDoor } from "./doors/replicate/routes.ts";
@@ -69,6 +70,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.route("/", adminRoutes(deps));
   app.route("/", webhookRoutes(deps));
   app.route("/", openAiDoor(deps));
+  app.route("/", openAiBatchDoor(deps));
   app.route("/", replicateDoor(deps));
   app.route("/", serviceRoutes(deps));
 

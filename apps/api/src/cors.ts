@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 
 const taken = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer"];
+const counts = ["limit", "remaining", "reset"].map((what) => `x-ratelimit-${what}-requests`);
 const shown = ["Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"];
 
 /** Adds nothing to answers for other origins, so that browsers keep them from their pages. */
@@ -11,7 +12,7 @@ export function openToOrigins(origins: readonly string[]): MiddlewareHandler {
     origin: [...origins],
     allowMethods: ["GET", "HEAD", "POST", "PUT", "DELETE"],
     allowHeaders: taken,
-    exposeHeaders: shown,
+    exposeHeaders: [...shown, ...counts],
     maxAge: 600,
   });
   return (c, next) => (origins.includes(c.req.header("Origin") ?? "") ? open(c, next) : next());

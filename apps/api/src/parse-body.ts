@@ -15,6 +15,7 @@ import { keepWebhook, submission } from "@glimpse/contracts";
 import { ApiError } from "./api-error.ts";
 import type { Limits } from "./config.ts";
 import { dialects } from "./doors/dialects.ts";
+import type { FieldNames } from "./doors/field-names.ts";
 import { parseJson } from "./json.ts";
 import type { Picture } from "./picture.ts";
 import { checkPicture, readBase64, readImageUrl } from "./picture.ts";
@@ -46,14 +47,18 @@ export async function parseBody(
 ): Promise<ParsedBody> {
   const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
   if (mediaType === "application/json") {
-    const { said, asked } = dialects[dialect](parseJson(bytes));
-    const body = validate(submission, said);
-    const images = (body.images ?? []).map((image, i) => () => {
-      const param = `images.${i}`;
-      if (typeof image === "string") return readImageUrl(image, limits, param);
-      return readBase64(image.data, image.media_type, limits, param);
-    });
-    return { ...(await assemble(body, images, limits)), ...(asked && { asked }) };
+    const { said, asked, namesOf = (field) => field } = dialects[dialect](parseJson(bytes));
+    try {
+      const body = validate(submission, said);
+      const images = (body.images ?? []).map((image, i) => () => {
+        const param = `images.${i}`;
+        if (typeof image === "string") return readImageUrl(image, limits, param);
+        return readBase64(image.data, image.media_type, limits, param);
+      });
+      return { ...(await assemble(body, images, limits, namesOf)), ...(asked && { asked }) };
+    } catch (error) {
+      throw error instanceof ApiError ? renamed(error, namesOf) : error;
+    }
   }
   if (mediaType === "multipart/form-data" && dialect === "native") {
     const { fields, files } = await readForm(bytes, contentType);
@@ -67,11 +72,24 @@ export async function parseBody(
   throw new ApiError("unsupported_media_type", `Send application/json${form}.`);
 }
 
+/** The refusal in the words of the request, which its message may begin with. */
+function renamed(error: ApiError, namesOf: FieldNames): ApiError {
+  const { code, message, param } = error;
+  const name = param === null ? null : namesOf(param);
+  if (param === null || name === null || name === param) return error;
+  return new ApiError(
+    code,
+    message.replace(param, () => name),
+    name,
+  );
+}
+
 /** Reads the pictures one after the other, and puts each into its place among the messages. */
 async function assemble(
   body: Submission,
   images: (() => Promise<Picture>)[],
   limits: Limits,
+  namesOf: FieldNames = (field) => field,
 ): Promise<ParsedBody> {
   const messages = messagesOf(body, images.length);
   checkSize(messages, images.length, limits);
@@ -82,10 +100,9 @@ async function assemble(
   ): Promise<BodyPart> => {
     if (part.type === "text") return part;
     if (part.type === "image_url") {
-      return {
-        type: "image",
-        picture: await readImageUrl(part.image_url.url, limits, `${param}.image_url.url`),
-      };
+      // A picture that is yet to be fetched keeps the name for later.
+      const name = namesOf(`${param}.image_url.url`);
+      return { type: "image", picture: await readImageUrl(part.image_url.url, limits, name) };
     }
     const read = waiting.next().value;
     if (read === undefined)

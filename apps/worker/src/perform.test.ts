@@ -91,6 +91,34 @@ test("pieces go to the log as they come, and the outcome to the record", async (
   expect(said).toBe("A circle.");
 });
 
+test("log-probabilities go to the record and the log, if they are asked for", async () => {
+  const requests: GenerateRequest[] = [];
+  const score = { id: 1, logprob: -0.5, bytes: [0xc3, 0xa9] };
+  const half = { id: 2, logprob: -1.5, bytes: [0xc3] };
+  const perform = performWith(async function* (request) {
+    requests.push(request);
+    yield { type: "delta", text: "é" };
+    yield { ...end, logprobs: [{ ...score, top: [score, half] }] };
+  });
+  const id = await submit("What?", { logprobs: true, top_logprobs: 2 });
+  await perform(id, false, never);
+  const said = { token: "é", bytes: [0xc3, 0xa9], logprob: -0.5 };
+  const part = { token: "\ufffd", bytes: [0xc3], logprob: -1.5 };
+  const output = { logprobs: [{ ...said, top_logprobs: [said, part] }] };
+  expect(await open.ledger.read(id, defaultTenant)).toMatchObject({ output });
+  expect((await open.ledger.readLog(id, -1)).at(-1)).toMatchObject({ output });
+
+  const quiet = performWith(async function* (request) {
+    requests.push(request);
+    yield end;
+  });
+  const other = await submit("What?", { logprobs: false });
+  await quiet(other, false, never);
+  expect((await open.ledger.read(other, defaultTenant))?.output).not.toHaveProperty("logprobs");
+  await quiet(await submit("What?", { logprobs: true }), false, never);
+  expect(requests.map(({ logprobs }) => logprobs)).toEqual([2, undefined, 0]);
+});
+
 test("the engine's refusals fail the job with their code, its accidents with none of their text", async () => {
   const refuse = performWith(async function* () {
     throw new EngineError("invalid_image", "The picture cannot be decoded.");

@@ -1,6 +1,7 @@
 /** One job on the engine: from the ledger's record to its outcome. Knows the ledger and the engine; knows neither BullMQ nor HTTP. */
+import type { TokenLogprob } from "@glimpse/contracts";
 import { jobErrorOf } from "@glimpse/contracts";
-import type { GenerateRequest, Piece } from "@glimpse/engine";
+import type { AnswerToken, GenerateRequest, Piece, SpelledScore } from "@glimpse/engine";
 import { EngineError } from "@glimpse/engine";
 import type { Attempt, Blobs, Keys, Ledger, Outcome, Subscriber } from "@glimpse/ledger";
 import { BlobError, isRedisUnavailable } from "@glimpse/ledger";
@@ -171,6 +172,7 @@ export function createPerform(deps: PerformDeps): Perform {
         text: said.delta,
         reasoning: said.reasoning || null,
         finish_reason: end.finishReason,
+        ...(end.logprobs && { logprobs: end.logprobs.map(logprobOf) }),
       },
       usage: {
         prompt_tokens: promptTokens,
@@ -192,6 +194,16 @@ export function createPerform(deps: PerformDeps): Perform {
       error: jobErrorOf("engine_failure", "The engine failed on this job."),
     };
   }
+}
+
+/** In the contracts' words. */
+function logprobOf({ top, ...own }: AnswerToken): TokenLogprob {
+  const said = ({ bytes, logprob }: SpelledScore) => ({
+    token: Buffer.from(bytes).toString(),
+    bytes,
+    logprob,
+  });
+  return { ...said(own), top_logprobs: top.map(said) };
 }
 
 /** Resolves to null when the signal aborts because the worker has to leave. */

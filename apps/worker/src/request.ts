@@ -28,6 +28,7 @@ async function loadPart(part: InputPart, blobs: Blobs): Promise<Part> {
 function settingsOf(options: Options): Omit<GenerateRequest, "messages"> {
   const { max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, thinking } =
     options;
+  const logprobs = options.logprobs === true ? (options.top_logprobs ?? 0) : undefined;
   const sampling = {
     temperature,
     topP: top_p,
@@ -37,7 +38,12 @@ function settingsOf(options: Options): Omit<GenerateRequest, "messages"> {
   };
   return {
     sampling: present(sampling),
-    ...present({ maxTokens: max_tokens, stop: typeof stop === "string" ? [stop] : stop, thinking }),
+    ...present({
+      maxTokens: max_tokens,
+      stop: typeof stop === "string" ? [stop] : stop,
+      thinking,
+      logprobs,
+    }),
   };
 }
 

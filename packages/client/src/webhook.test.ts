@@ -16,6 +16,8 @@ function signed(body: string, by = secret, at = new Date()): Record<string, stri
 const body = JSON.stringify({
   type: "job.succeeded",
   timestamp: "2026-01-01T00:00:00.000Z",
+  payload: "thin",
+  event: 3,
   data: { id: "job_0_1", more: 1 },
 });
 

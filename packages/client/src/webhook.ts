@@ -1,14 +1,7 @@
 /** For whoever receives webhooks: whether a delivery is genuine, and what it says. Give it the raw body, not a parsed one. */
+import type { WebhookMessage } from "@glimpse/contracts";
+import { webhookMessage } from "@glimpse/contracts";
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
-import { z } from "zod";
-
-/** What every delivery has; `data` depends on `type`, and later releases may add to both. */
-const delivery = z.looseObject({
-  type: z.string(),
-  timestamp: z.iso.datetime({ offset: true }),
-  data: z.looseObject({ id: z.string() }),
-});
-export type Delivery = z.infer<typeof delivery>;
 
 export class InvalidWebhook extends Error {
   override readonly name = "InvalidWebhook";
@@ -16,17 +9,18 @@ export class InvalidWebhook extends Error {
 
 /**
  * Checks the signature and that it is less than five minutes old. `secrets`: the endpoint's, `whsec_...`; while one is being
- * replaced, both. Throws InvalidWebhook. The header `webhook-id` names the event: the same one may be delivered twice.
+ * replaced, both. Throws InvalidWebhook. The header `webhook-id` names the event: the same one may be delivered twice. `data`
+ * depends on `type`, and later releases may add to both.
  */
 export function verifyWebhook(
   body: string,
   headers: Headers | Record<string, string>,
   secrets: string | string[],
-): Delivery {
+): WebhookMessage {
   const plain = headers instanceof Headers ? Object.fromEntries(headers) : lowerCased(headers);
   const isGenuine = [secrets].flat().some((secret) => isSignedWith(secret, body, plain));
   if (!isGenuine) throw new InvalidWebhook("Not signed with this secret, or too old.");
-  const parsed = delivery.safeParse(parseJson(body));
+  const parsed = webhookMessage.safeParse(parseJson(body));
   if (!parsed.success) throw new InvalidWebhook("Signed, but not a delivery.");
   return parsed.data;
 }

@@ -49,6 +49,20 @@ export const metadata = z
   .meta({ description: "Up to 16 strings that come back with the job" });
 export type Metadata = z.infer<typeof metadata>;
 
+const tokenScore = z.object({
+  token: z.string().meta({ description: "Its text; a part of a character shows as U+FFFD" }),
+  bytes: z.array(z.int().min(0).max(255)).meta({ description: "Its text in UTF-8" }),
+  logprob: z.number().meta({
+    description: "Natural logarithm of its probability before temperature and other sampling",
+  }),
+});
+
+/** A token of the answer; the members are named as OpenAI's. */
+export const tokenLogprob = tokenScore.extend({
+  top_logprobs: z.array(tokenScore).meta({ description: "The likeliest here, best first" }),
+});
+export type TokenLogprob = z.infer<typeof tokenLogprob>;
+
 export const output = z.object({
   text: z.string(),
   reasoning: z
@@ -56,6 +70,10 @@ export const output = z.object({
     .nullable()
     .meta({ description: "What the model thought before it answered; null if it did not" }),
   finish_reason: z.enum(["stop", "length"]),
+  logprobs: z.array(tokenLogprob).optional().meta({
+    description:
+      "Of the answer's tokens, not of its reasoning; there if options.logprobs asked for it, but not in lists of jobs",
+  }),
 });
 export type Output = z.infer<typeof output>;
 

@@ -20,7 +20,7 @@ export const predictionInput = z
     image: imageUrl.optional(),
     image_input: z.array(imageUrl).max(64).optional(),
     images: z.array(imageUrl).max(64).optional(),
-    ...options.omit({ stop: true }).shape,
+    ...options.omit({ stop: true, logprobs: true, top_logprobs: true }).shape,
     max_new_tokens: z.int().min(1).optional(),
     max_completion_tokens: z.int().min(1).optional(),
     stop: stops.optional(),

@@ -56,6 +56,13 @@ export const options = z
       .optional()
       .meta({ description: "The answer ends before the first of these" }),
     thinking: z.boolean().optional(),
+    logprobs: z.boolean().optional().meta({
+      description: "Whether the output says how likely each token of the answer was",
+    }),
+    top_logprobs: z.int().min(0).max(20).optional().meta({
+      description:
+        "How many of the likeliest tokens are told at each place; together with the answer's own there are 4096 at most, those of its beginning",
+    }),
   })
   .meta({ id: "Options", description: "What is missing takes the model's own default" });
 export type Options = z.infer<typeof options>;
@@ -83,6 +90,10 @@ export const submission = z
   .refine((body) => body.messages === undefined || body.messages.at(-1)?.role === "user", {
     message: "must end with a message of the user",
     path: ["messages"],
+  })
+  .refine(({ options }) => !options?.top_logprobs || options.logprobs === true, {
+    message: "needs logprobs",
+    path: ["options", "top_logprobs"],
   })
   .meta({ id: "Submission" });
 export type Submission = z.infer<typeof submission>;

@@ -9,7 +9,7 @@ import { type FakeCall, FakeRunner } from "./fake-runner.ts";
 import { createDice, type Dice, NANO, readFixture } from "./fixtures.ts";
 import { type ProcessorPool, startProcessorPool } from "./processor-pool.ts";
 import type { ModelInput } from "./processor.ts";
-import type { GenerateRequest, Grid, Message, Piece } from "./types.ts";
+import { type GenerateRequest, type Grid, MAX_SCORES, type Message, type Piece } from "./types.ts";
 
 let processor: ProcessorPool;
 let settings: Awaited<ReturnType<typeof readGenerationSettings>>;
@@ -195,13 +195,29 @@ describe("a generation", () => {
   test("gives log-probabilities for each token if asked for", async () => {
     const end = endOf(await collect(ask({ logprobs: 2, maxTokens: 4, minTokens: 4 })));
     expect(end.logprobs!.map(({ id }) => id)).toEqual(end.outputTokenIds);
-    for (const { id, logprob, top } of end.logprobs!) {
+    for (const { id, logprob, bytes, top } of end.logprobs!) {
       expect(top).toHaveLength(2);
-      expect(top[0]).toEqual({ id, logprob }); // greedy
+      expect(top[0]).toEqual({ id, logprob, bytes }); // greedy
       expect(top[1]!.logprob).toBeLessThanOrEqual(logprob);
       expect(Math.exp(logprob)).toBeLessThanOrEqual(1);
     }
     expect(endOf(await collect(ask()))).not.toHaveProperty("logprobs");
+  });
+
+  test("gives them for the answer alone, and as far as there is room", async () => {
+    const { added } = processor.vocabulary;
+    const thinking = ["<think>", "</think>"].map((text) => added.get(text)!);
+    say([thinking[0]!, ...textIds("Hm"), thinking[1]!, ...textIds("AB")]);
+    const pieces = await collect(ask({ logprobs: 1, stop: ["B"] }));
+    expect(textOf(pieces)).toBe("A");
+    expect(endOf(pieces).logprobs!.map(({ id }) => id)).toEqual(textIds("A"));
+    expect(endOf(pieces).logprobs![0]!.bytes).toEqual([...Buffer.from("A")]);
+
+    open({ capacity: 1000 });
+    say(textIds("A"));
+    const long = endOf(await collect(ask({ logprobs: 20, maxTokens: 500 })));
+    expect(long.outputTokenIds).toHaveLength(500);
+    expect(long.logprobs).toHaveLength(Math.floor(MAX_SCORES / 21));
   });
 
   test("with the same seed is the same, with another is not", async () => {

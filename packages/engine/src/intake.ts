@@ -8,7 +8,7 @@ import type { ModelInput } from "./processor.ts";
 import type { RunnerShape } from "./runner.ts";
 import { createSampler } from "./sampling.ts";
 import { Sequence, type SequencePicture } from "./sequence.ts";
-import type { GenerateRequest, Sampling } from "./types.ts";
+import { type GenerateRequest, MAX_SCORES, type Sampling } from "./types.ts";
 
 export type Model = { shape: RunnerShape; settings: GenerationSettings; tokens: TokenTable };
 
@@ -47,7 +47,8 @@ export function createSequence(
     sampler,
     text: createOutputText(tokens, input.ids, stop ?? []),
     sink,
-    wantsLogprobs: logprobs !== undefined,
+    tokens,
+    maxLogprobs: logprobs === undefined ? 0 : Math.floor(MAX_SCORES / (1 + logprobs)),
     priority: priority ?? 0,
   });
   sink.push({

@@ -38,6 +38,8 @@ type Result = {
   pieces: TextPiece[];
   stopped: boolean;
   pushed: number;
+  /** The text of the tokens that count as the answer's. */
+  tokens: string;
 };
 
 function run(ids: number[], stop: string[] = [], prompt: number[] = []): Result {
@@ -57,9 +59,12 @@ function run(ids: number[], stop: string[] = [], prompt: number[] = []): Result 
     pieces: all,
     stopped: text.stopped,
     pushed,
+    tokens: spelled(text.answer.map(({ at }) => ids[at]!)),
   };
 }
 
+const spelled = (ids: number[]): string =>
+  Buffer.concat(ids.map((id) => table.bytes(id))).toString();
 const bytes = (text: string): number[] => [...Buffer.from(text)];
 
 describe("characters", () => {
@@ -170,6 +175,40 @@ test("tokens pushed together give the text of tokens pushed one by one", () => {
       `seed ${seed}, round ${round}`,
     ).toEqual({ answer: alone.answer, reasoning: alone.reasoning, taken: alone.pushed });
   }
+});
+
+describe("the answer's tokens", () => {
+  const all = ["x", "<think>", "Hello", "</think>", "\n\n", "\n", " world", "<|user|>", "\n", "é"];
+
+  test("are its text, without thinking, control tokens and layout", () => {
+    expect(run([...all.map(idOf), 9999])).toMatchObject({
+      answer: "x world\né",
+      tokens: "x world\né",
+    });
+    const prompt = [idOf("<think>")];
+    expect(run([idOf("\n"), idOf("</think>")], [], prompt)).toMatchObject({ tokens: "" });
+  });
+
+  test("do not include those that a stop string covers", () => {
+    const ids = [idOf("Hello"), idOf("ST"), idOf("OP"), idOf(" world")];
+    expect(run(ids, ["STOP"]).tokens).toBe("Hello");
+    expect(run(ids, ["loST"])).toMatchObject({ answer: "Hel", tokens: "Hello" });
+    expect(run(ids, ["wor"])).toMatchObject({ answer: "HelloSTOP ", tokens: "HelloSTOP world" });
+  });
+
+  test("are the same pushed together, over fuzz", () => {
+    const seed = 14;
+    const dice = createDice(seed);
+    for (let round = 0; round < 500; round++) {
+      const ids = Array.from({ length: dice.int(0, 20) }, () => dice.int(0, pieces.length));
+      const stops = dice.pick([[], ["STOP"], ["END", "o w"]]);
+      const text = createOutputText(table, [], stops);
+      text.push(ids);
+      expect(spelled(text.answer.map(({ at }) => ids[at]!)), `seed ${seed}, round ${round}`).toBe(
+        run(ids, stops).tokens,
+      );
+    }
+  });
 });
 
 describe("stop strings", () => {

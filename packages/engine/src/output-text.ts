@@ -35,6 +35,8 @@ export type OutputText = {
   push(ids: readonly number[]): TextPiece[];
   /** Tokens taken so far. */
   readonly taken: number;
+  /** Those of them that the answer consists of, as their places among all taken, and how many bytes each has. */
+  readonly answer: readonly { at: number; size: number }[];
   /** What was held back; call once, after the last token. An unfinished character becomes U+FFFD. */
   finish(): TextPiece[];
   /** True once a stop string has come: nothing more will be emitted. */
@@ -62,8 +64,10 @@ export function createOutputText(
   let decoder = utf8();
   let held = "";
   let atLineStart = false; // right after <think> or </think>: newlines there are layout, not text
+  let onlyLayout = false; // the same, but of the tokens taken, not of the text that has come of them
   let stopped = false;
   let taken = 0;
+  const answer: { at: number; size: number }[] = [];
 
   function emit(text: string): TextPiece[] {
     if (stopped) return [];
@@ -76,6 +80,7 @@ export function createOutputText(
     held += fresh;
     const found = firstStop(held, stops);
     stopped = found >= 0;
+    if (stopped) forget(Buffer.byteLength(held) - Buffer.byteLength(held.slice(0, found)));
     const ready = stopped ? found : held.length - openTail(held, stops);
     const out = piece(held.slice(0, ready));
     held = held.slice(ready);
@@ -90,6 +95,19 @@ export function createOutputText(
   }
 
   const piece = (text: string): TextPiece[] => (text === "" ? [] : [{ type: channel, text }]);
+
+  /** Tokens that the answer's last `size` bytes cover whole are none of its own. */
+  function forget(size: number): void {
+    for (let last; (last = answer.at(-1)) && last.size <= size; answer.pop()) size -= last.size;
+  }
+
+  /** Newlines right after a thinking token are not text, so that a token of nothing else is none of the answer's. */
+  function note(bytes: Uint8Array, isFirst: boolean): boolean {
+    const isLayout = isFirst && bytes.every((byte) => byte === 0x0a);
+    if (channel === "delta" && bytes.length > 0 && !isLayout)
+      answer.push({ at: taken - 1, size: bytes.length });
+    return isLayout;
+  }
 
   /** Tokens whose text is decoded at once, since nothing happens between them. */
   function decode(tokens: Uint8Array[]): TextPiece[] {
@@ -107,15 +125,18 @@ export function createOutputText(
           out.push(...decode(tokens), ...finish());
           channel = id === table.openThink ? "reasoning" : "delta";
           decoder = utf8();
-          atLineStart = true;
+          atLineStart = onlyLayout = true;
         } else if (!table.hidden.has(id)) {
-          tokens.push(table.bytes(id));
+          const bytes = table.bytes(id);
+          tokens.push(bytes);
+          onlyLayout = note(bytes, onlyLayout);
           if (stops.length > 0) out.push(...decode(tokens)); // which of them stops has to be known
         }
         if (stopped) break;
       }
       return [...out, ...decode(tokens)];
     },
+    answer,
     get taken() {
       return taken;
     },

@@ -2,14 +2,14 @@
  * One request on its way through the engine: its prompt, its place, its tokens so far, its pieces. Knows what its own
  * rows mean; knows nothing of other sequences, of when it runs, and of the runner.
  */
-import type { OutputText } from "./output-text.ts";
+import type { OutputText, TokenTable } from "./output-text.ts";
 import type { PieceSink } from "./piece-queue.ts";
 import type { Positions } from "./positions.ts";
 import type { Prompt } from "./prefix-cache.ts";
 import type { Candidates, Chunk, Picture } from "./runner.ts";
 import type { Sampler } from "./sampling.ts";
 import type { Scheduled } from "./scheduler.ts";
-import type { FinishReason, Piece, TokenLogprob } from "./types.ts";
+import type { AnswerToken, FinishReason, Piece, Score, TokenLogprob } from "./types.ts";
 
 /** Its pixels may go once the features are known. */
 export type SequencePicture = Picture & {
@@ -31,7 +31,9 @@ export type SequenceOptions = {
   sampler: Sampler;
   text: OutputText;
   sink: PieceSink;
-  wantsLogprobs: boolean;
+  tokens: TokenTable;
+  /** Tokens of the answer whose log-probabilities are given at most; 0 if they are not asked for. */
+  maxLogprobs: number;
   priority: number;
   /** On performance.now()'s clock, as all times here. */
   deadline: number;
@@ -56,7 +58,9 @@ export class Sequence implements Scheduled {
   ended = false;
   readonly #options: SequenceOptions;
   readonly #outputIds: number[] = [];
-  readonly #logprobs: TokenLogprob[] = [];
+  /** Of the tokens that are not pieces yet. */
+  #logprobs: TokenLogprob[] = [];
+  readonly #answer: AnswerToken[] = [];
   /** Output tokens that have become pieces. */
   #told = 0;
   #finishReason: FinishReason | undefined;
@@ -96,9 +100,9 @@ export class Sequence implements Scheduled {
 
   /** Picks the next token from its row. True when it wants no further one. Throws if the row is not numbers. */
   accept(candidates: Candidates, row: number): boolean {
-    const { sampler, eosTokenIds, maxTokens, wantsLogprobs } = this.#options;
+    const { sampler, eosTokenIds, maxTokens, maxLogprobs } = this.#options;
     const id = sampler.next(candidates, row);
-    if (wantsLogprobs) this.#logprobs.push(sampler.logprob(candidates, row));
+    if (maxLogprobs > 0) this.#logprobs.push(sampler.logprob(candidates, row));
     if (this.#outputIds.push(id) === 1) {
       this.#firstTokenAt = performance.now();
       for (const picture of this.pictures) delete picture.features; // read for good
@@ -119,15 +123,29 @@ export class Sequence implements Scheduled {
     const { text, eosTokenIds, sink } = this.#options;
     const fresh = this.#outputIds.slice(this.#told);
     if (eosTokenIds.includes(fresh.at(-1)!)) fresh.pop();
+    const first = this.#told;
     this.#told = this.#outputIds.length;
     for (const piece of text.push(fresh)) sink.push(piece);
+    this.#keepLogprobs(first);
     if (text.stopped) {
       this.#finishReason = "stop";
       this.#outputIds.length = text.taken;
-      this.#logprobs.length = Math.min(this.#logprobs.length, text.taken);
     }
     if (this.#finishReason) this.#end(this.#finishReason);
     return this.ended;
+  }
+
+  /** Of the tokens just told, from output token `first` on, only the answer's keep theirs. */
+  #keepLogprobs(first: number): void {
+    const { text, tokens, maxLogprobs } = this.#options;
+    if (maxLogprobs === 0) return;
+    const spelled = (score: Score) => ({ ...score, bytes: [...tokens.bytes(score.id)] });
+    for (const { at } of text.answer.slice(this.#answer.length, maxLogprobs)) {
+      const { top, ...own } = this.#logprobs[at - first]!;
+      this.#answer.push({ ...spelled(own), top: top.map(spelled) });
+    }
+    this.#answer.length = Math.min(text.answer.length, maxLogprobs); // a stop string takes tokens back
+    this.#logprobs = [];
   }
 
   fail(reason: unknown): void {
@@ -137,14 +155,14 @@ export class Sequence implements Scheduled {
   }
 
   #end(finishReason: FinishReason): void {
-    const { ids, text, sink, startedAt, preprocessMs, wantsLogprobs } = this.#options;
+    const { ids, text, sink, startedAt, preprocessMs, maxLogprobs } = this.#options;
     this.ended = true;
     for (const piece of text.finish()) sink.push(piece);
     const end: Piece = {
       type: "end",
       finishReason,
       outputTokenIds: this.#outputIds,
-      ...(wantsLogprobs && { logprobs: this.#logprobs }),
+      ...(maxLogprobs > 0 && { logprobs: this.#answer }),
       usage: {
         promptTokens: ids.length,
         imageTokens: this.imageTokens,

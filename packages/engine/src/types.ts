@@ -32,13 +32,16 @@ export type GenerateRequest = {
   stop?: string[];
   /** Undefined leaves the template's `enable_thinking` undefined. */
   thinking?: boolean;
-  /** Log-probabilities of the output tokens, and of this many (0 to 20) of the likeliest at each place. */
+  /** Log-probabilities of the answer's tokens, and of this many (0 to 20) of the likeliest at each place. */
   logprobs?: number;
   /** Lower runs first; equals run in the order of their calls. 0 by default. */
   priority?: number;
   /** Unix time in milliseconds at which the answer is of no use any more. */
   deadline?: number;
 };
+
+/** One answer's scores at most, its tokens' and their `top` together. */
+export const MAX_SCORES = 4_096;
 
 export type FinishReason = "stop" | "length";
 
@@ -54,13 +57,14 @@ export type Usage = {
   completionTokens: number;
 };
 
-/** Natural logarithms, over the whole vocabulary, of what the model says after the repetition penalty, before temperature. */
-export type TokenLogprob = {
-  id: number;
-  logprob: number;
-  /** The likeliest, best first. */
-  top: { id: number; logprob: number }[];
-};
+/** A natural logarithm, over the whole vocabulary, of what the model says after the repetition penalty, before temperature. */
+export type Score = { id: number; logprob: number };
+/** `top` are the likeliest, best first. */
+export type TokenLogprob = Score & { top: Score[] };
+
+/** `bytes` are the token's text in UTF-8; a character can take several tokens. */
+export type SpelledScore = Score & { bytes: number[] };
+export type AnswerToken = SpelledScore & { top: SpelledScore[] };
 
 /** Milliseconds; first token and total count from the call, waiting included. */
 export type Timings = {
@@ -87,8 +91,11 @@ export type Piece =
       type: "end";
       finishReason: FinishReason;
       outputTokenIds: number[];
-      /** One for each output token, if asked for. */
-      logprobs?: TokenLogprob[];
+      /**
+       * If asked for: one for each token of the answer's text, not of its thinking nor of control, from the first on, as
+       * far as MAX_SCORES go. A stop string that is cut out takes the tokens with it that it covers.
+       */
+      logprobs?: AnswerToken[];
       usage: Usage;
       timings: Timings;
     };

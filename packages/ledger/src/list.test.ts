@@ -104,3 +104,15 @@ test("a page reads a bounded part of the index, and the next one goes on", async
   expect(first.next).not.toBeNull();
   expect(await walk({ metadata: { needle: "yes" } }, 5)).toEqual({ ids: [wanted], pages: 2 });
 });
+
+test("log-probabilities are told with the job, not in the list", async () => {
+  const id = await submit();
+  const attempt = await open.ledger.start(id);
+  if (attempt === null || !("nextEvent" in attempt)) throw new Error("not started");
+  const text = { text: "A", reasoning: null, finish_reason: "stop" as const };
+  const logprobs = [{ token: "A", bytes: [65], logprob: -0.5, top_logprobs: [] }];
+  await open.ledger.finish(attempt, { state: "succeeded", output: { ...text, logprobs } });
+  expect((await open.ledger.read(id, tenant))?.output).toEqual({ ...text, logprobs });
+  const { jobs } = await open.ledger.list({ tenant }, 5, null);
+  expect(jobs[0]?.output).toEqual(text);
+});

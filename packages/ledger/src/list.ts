@@ -23,6 +23,7 @@ export type ListPosition = { createdMs: number; id: string };
 export type JobPage = { jobs: Job[]; next: ListPosition | null };
 
 const portionSize = 100;
+const parsedTogether = 5;
 const maxReadPerPage = 1_000;
 const scored = z.array(z.string());
 const values = z.array(z.string().nullable());
@@ -85,10 +86,18 @@ export function createList(redis: Redis, keys: Keys, shard: string) {
     });
   }
 
+  /** A few at a time: records that have come together are parsed in one go, and answers can be long. */
   async function readJobs(entries: ListPosition[]): Promise<Job[]> {
-    const records = await readFields(entries, recordFields);
-    const jobs = entries.map(({ id }, i) => parseRecord(id, records[i] ?? []));
-    return jobs.filter((job) => job !== null);
+    const jobs: Job[] = [];
+    for (let i = 0; i < entries.length; i += parsedTogether) {
+      const some = entries.slice(i, i + parsedTogether);
+      const records = await readFields(some, recordFields);
+      for (const [n, { id }] of some.entries()) {
+        const job = parseRecord(id, records[n] ?? []);
+        if (job !== null) jobs.push(withoutLogprobs(job));
+      }
+    }
+    return jobs;
   }
 
   async function readFields(
@@ -103,4 +112,10 @@ export function createList(redis: Redis, keys: Keys, shard: string) {
       return values.parse(reply);
     });
   }
+}
+
+/** A page of them would be large; they are told with the job itself. */
+function withoutLogprobs(job: Job): Job {
+  delete job.output?.logprobs;
+  return job;
 }

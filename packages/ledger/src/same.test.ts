@@ -100,6 +100,7 @@ test("what may differ is not shared: another tenant, version, question or settin
     { ...job, version: "nano@2" },
     { ...job, input: { ...job.input, messages: [{ role: "user" as const, content: "Who?" }] } },
     newJob({ temperature: 0, max_tokens: 9 }),
+    newJob({ temperature: 0, logprobs: true }),
     newJob({ temperature: 1 }),
     newJob({}),
     newJob({ seed: 4 }),

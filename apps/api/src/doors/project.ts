@@ -144,6 +144,7 @@ export function createProject(deps: DoorDeps) {
 /** What a door's stream says. A stream says the same however often it is told, for whoever resumes it. */
 export type Teller = {
   begin(): string;
+  /** Said once, before any piece and the end. */
   running(): string;
   piece(type: "reasoning" | "delta", text: string): string;
   end(event: Terminal): string;
@@ -154,7 +155,14 @@ export type Teller = {
 /** A stream's form from what a door says. What is void is never told, and nothing ends as if it were whole when it is not. */
 export function formOf(teller: Teller): SseForm {
   const retelling = createRetelling();
+  let isRunning = false;
   let isOver = false;
+
+  function run(): string {
+    if (isRunning) return "";
+    isRunning = true;
+    return teller.running();
+  }
 
   function breakOff(message: string): string {
     isOver = true;
@@ -166,7 +174,7 @@ export function formOf(teller: Teller): SseForm {
       case "queued":
         return "";
       case "running":
-        return teller.running();
+        return run();
       case "reset":
         retelling.restart();
         return "";
@@ -174,13 +182,13 @@ export function formOf(teller: Teller): SseForm {
       case "reasoning": {
         const fresh = retelling.tell(event.type, event.text);
         if (fresh === null) return breakOff("The job was started anew and says something else.");
-        return fresh === "" ? "" : teller.piece(event.type, fresh);
+        return fresh === "" ? "" : run() + teller.piece(event.type, fresh);
       }
       default:
         if (event.type === "succeeded" && !retelling.isWhole())
           return breakOff("The job was started anew and says less.");
         isOver = true;
-        return teller.end(event);
+        return run() + teller.end(event);
     }
   }
 

@@ -80,6 +80,9 @@ describe("how often", () => {
     const refused = answers.find(({ status }) => status === 429)!;
     expect(refused.headers.get("RateLimit-Policy")).toBe('"ip";q=10;w=1, "ip-burst";q=20;w=10');
     expect(refused.headers.get("RateLimit")).toBe('"ip";r=0;t=1');
+    expect(refused.headers.get("x-ratelimit-limit-requests")).toBe("10");
+    expect(refused.headers.get("x-ratelimit-remaining-requests")).toBe("0");
+    expect(refused.headers.get("x-ratelimit-reset-requests")).toMatch(/^\d{1,4}ms$/);
     await expectRefused(refused, 429, "rate_limited");
     expect((await submit(from("8.8.4.4"))).headers.get("RateLimit")).toBe('"ip";r=9;t=1');
     await sleep(1_100);
@@ -118,7 +121,10 @@ describe("how often", () => {
     const answers = await atOnce(20, (i) => use(key, i));
     // Accepted; whoever may submit but not read is not shown the job.
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(5);
-    expect((await use(other.key, 0)).status).toBe(202);
+    const fresh = await use(other.key, 0);
+    expect(fresh.status).toBe(202);
+    expect(fresh.headers.get("x-ratelimit-limit-requests")).toBe("5");
+    expect(fresh.headers.get("x-ratelimit-remaining-requests")).toBe("4");
   });
 
   test("guessing credentials is counted, too", async () => {

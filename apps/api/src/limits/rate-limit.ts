@@ -46,11 +46,17 @@ function rateOf(name: string, perS: number): Omit<Rate, "whenDown"> {
   return { name, perS, burst: 2 * perS };
 }
 
-/** Headers as in the IETF's draft "RateLimit header fields for HTTP". */
+/**
+ * Headers as in the IETF's draft "RateLimit header fields for HTTP", and those that OpenAI's clients and others look for, which
+ * know one limit: the last that is asked, so a key's own if there is one.
+ */
 function announce(c: Context<AppEnv>, { name, perS, burst }: Rate, verdict: RateVerdict): void {
   const { remaining, resetMs } = verdict;
   const policies = `"${name}";q=${perS};w=1, "${name}-burst";q=${burst};w=${burstS}`;
   c.header("RateLimit-Policy", policies, { append: true });
   const left = `"${name}";r=${remaining};t=${Math.ceil(resetMs / 1_000)}`;
   c.header("RateLimit", left, { append: true });
+  c.header("x-ratelimit-limit-requests", String(perS));
+  c.header("x-ratelimit-remaining-requests", String(remaining));
+  c.header("x-ratelimit-reset-requests", `${Math.ceil(resetMs)}ms`);
 }

@@ -9,6 +9,7 @@ import { z } from "zod";
 import type { AcceptDeps } from "../accept.ts";
 import { createAccept } from "../accept.ts";
 import { ApiError } from "../api-error.ts";
+import { createCancel } from "../cancel.ts";
 import type { Limits } from "../config.ts";
 import type { AppEnv } from "../errors.ts";
 import type { FollowDeps } from "../follow.ts";
@@ -40,6 +41,7 @@ const maxWaitS = 60;
 export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
   const { ledger, queues, admission, gates, served, limits, log, closing } = deps;
   const accept = createAccept(deps);
+  const cancel = createCancel(deps);
   const readPlace = createReadPlace(queues, admission.readPulse);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const leaving = createLeaving(closing);
@@ -94,13 +96,8 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
   });
 
   routes.post("/v1/jobs/:id/cancel", async (c) => {
-    const id = readJobId(c);
-    if (!(await ledger.cancel(id, tenantOf(c)))) throw noSuchJob();
-    const job = await existingJob(c, ledger, id);
-    // If it stays in the queue, the worker that takes it sees that it has ended.
-    await queues
-      .remove({ id, version: job.version })
-      .catch((error: unknown) => log.warn({ error, job: id }, "not removed from the queue"));
+    const job = await cancel(readJobId(c), tenantOf(c));
+    if (job === null) throw noSuchJob();
     return c.json(job);
   });
 

@@ -3,6 +3,7 @@ import type { Ledger, Subscriber } from "@glimpse/ledger";
 import type { LoopDelay } from "@glimpse/telemetry";
 import { Hono } from "hono";
 import type { Admission } from "../admission/admission.ts";
+import { ApiError } from "../api-error.ts";
 import type { AppEnv } from "../errors.ts";
 import { listModels, readReadiness } from "../health.ts";
 import type { ApiMetrics } from "../metrics.ts";
@@ -30,6 +31,12 @@ export function serviceRoutes({
 }: ServiceRoutesDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>();
   routes.get("/v1/models", async (c) => c.json(await listModels(ledger, served)));
+  routes.get("/v1/models/:id", async (c) => {
+    const { data } = await listModels(ledger, served);
+    const model = data.find(({ id }) => id === c.req.param("id"));
+    if (model === undefined) throw new ApiError("model_not_found", "There is no such model.");
+    return c.json(model);
+  });
   routes.get("/healthz", (c) => c.json({ status: "ok", event_loop_delay_ms: loopDelay() }));
   routes.get("/ready", async (c) => {
     const readiness = await readReadiness(ledger, subscriber, served, admission);

@@ -4,7 +4,7 @@ import { Hono } from "hono";
 import type { AppEnv } from "../../errors.ts";
 import type { DoorJob, Project, Teller } from "../project.ts";
 import { formOf, nameOf, refusalOfEnd } from "../project.ts";
-import { errorOf } from "./errors.ts";
+import { errorFrame, seconds } from "../shapes.ts";
 
 export function chatRoutes(project: Project) {
   const app = new Hono<AppEnv>();
@@ -19,14 +19,9 @@ export function chatRoutes(project: Project) {
 /** The answer in one piece, of a job that has succeeded. */
 export function completionOf(job: Job) {
   const { output, usage } = job;
-  const message = {
-    role: "assistant",
-    content: output?.text ?? "",
-    refusal: null,
-    annotations: [],
-    ...thoughts(output),
-  };
-  const choice = { index: 0, message, logprobs: null, finish_reason: output?.finish_reason };
+  const said = { role: "assistant", content: output?.text ?? "", refusal: null, annotations: [] };
+  const thoughts = output?.reasoning == null ? {} : { reasoning_content: output.reasoning };
+  const choice = { index: 0, message: { ...said, ...thoughts }, ...endOf(output) };
   return { ...headOf(job, "chat.completion"), choices: [choice], usage: usageOf(usage) };
 }
 
@@ -36,36 +31,30 @@ function chatTeller({ job, asked }: DoorJob): Teller {
   const head = headOf(job, "chat.completion.chunk");
   const chunk = (choices: object[], usage: object | null = null) =>
     `data: ${JSON.stringify({ ...head, choices, ...(includeUsage && { usage }) })}\n\n`;
-  const say = (delta: object, finish_reason: string | null = null) =>
-    chunk([{ index: 0, delta, logprobs: null, finish_reason }]);
-  const refuse: Teller["refuse"] = (error) =>
-    `data: ${JSON.stringify({ error: errorOf(error) })}\n\n`;
+  const say = (delta: object, output: Output | null = null) =>
+    chunk([{ index: 0, delta, ...endOf(output) }]);
   return {
     begin: () => say({ role: "assistant", content: "" }),
     running: () => "",
     piece: (type, text) => say(type === "delta" ? { content: text } : { reasoning_content: text }),
     end(event) {
       if (event.type !== "succeeded")
-        return refuse(refusalOfEnd({ state: event.type, error: event.error }));
-      const last = say({}, event.output?.finish_reason);
+        return errorFrame(refusalOfEnd({ state: event.type, error: event.error }));
+      const last = say({}, event.output);
       return `${last}${includeUsage ? chunk([], usageOf(event.usage)) : ""}data: [DONE]\n\n`;
     },
-    refuse,
+    refuse: errorFrame,
   };
 }
 
 function headOf({ id, created_at, model, version }: Job, object: string) {
-  return {
-    id: nameOf("chatcmpl-", id),
-    object,
-    created: Math.floor(Date.parse(created_at) / 1_000),
-    model,
-    system_fingerprint: version,
-  };
+  const created = seconds(created_at);
+  return { id: nameOf("chatcmpl-", id), object, created, model, system_fingerprint: version };
 }
 
-function thoughts(output: Output | null) {
-  return output?.reasoning == null ? {} : { reasoning_content: output.reasoning };
+function endOf(output: Output | null) {
+  const logprobs = output?.logprobs && { content: output.logprobs, refusal: null };
+  return { logprobs: logprobs ?? null, finish_reason: output?.finish_reason ?? null };
 }
 
 function usageOf(usage: Usage | null) {

@@ -146,6 +146,12 @@ describe("chat completions", () => {
     expect(chunks.at(-2)).toMatchObject({ choices: [], usage: { total_tokens: 5 } });
   });
 
+  test("a top_logprobs of nothing changes nothing", async () => {
+    const neutral = { messages, logprobs: false, top_logprobs: 0, stream: true };
+    expect((await post(chatPath, neutral)).status).toBe(200);
+    await answer(await latest(), "A.");
+  });
+
   test("a stream whose job fails says so", async () => {
     const response = await post(chatPath, { messages, stream: true });
     const attempt = await begin(await latest());
@@ -526,12 +532,30 @@ describe("bad input", () => {
   const image = (url: string) => [
     { role: "user", content: [{ type: "image_url", image_url: url }] },
   ];
+  const seen = (image_url: string) => ({
+    role: "user",
+    content: [{ type: "input_image", image_url }],
+  });
   test.each<[string, string, unknown, string, string | null]>([
     ["no messages", chatPath, {}, "invalid_request", "messages"],
     ["an unknown field", chatPath, { messages, temprature: 1 }, "unknown_field", "temprature"],
     ["tools", chatPath, { messages, tools: [{}] }, "unsupported_parameter", "tools"],
     ["two answers", chatPath, { messages, n: 2 }, "unsupported_parameter", "n"],
     ["too hot", chatPath, { messages, temperature: 3 }, "invalid_request", "options.temperature"],
+    [
+      "tops of nothing",
+      chatPath,
+      { messages, top_logprobs: 2 },
+      "invalid_request",
+      "options.top_logprobs",
+    ],
+    [
+      "too many tops",
+      chatPath,
+      { messages, logprobs: true, top_logprobs: 21 },
+      "invalid_request",
+      "options.top_logprobs",
+    ],
     ["no picture", chatPath, { messages: image("data:x") }, "invalid_image_url", null],
     ["another model", chatPath, { messages, model: "gpt" }, "model_not_found", "model"],
     ["no input", "/v1/responses", {}, "invalid_request", "input"],
@@ -541,6 +565,27 @@ describe("bad input", () => {
       { input: [{ role: "user", content: [{ type: "input_file" }] }] },
       "invalid_request",
       null,
+    ],
+    [
+      "a picture behind instructions and thoughts",
+      "/v1/responses",
+      { instructions: "Be brief.", input: [{ type: "reasoning" }, seen("data:x")] },
+      "invalid_image_url",
+      "input.1.content.0.image_url",
+    ],
+    [
+      "a picture that cannot be had",
+      "/v1/responses",
+      { input: [seen(dataUrl(png(8, 8))), seen("http://127.0.0.1:1/a.png")] },
+      "invalid_image_url",
+      "input.1.content.0.image_url",
+    ],
+    [
+      "too long a text",
+      "/v1/responses",
+      { instructions: "Be brief.", input: "x".repeat(1_000_001) },
+      "invalid_request",
+      "input",
     ],
     [
       "a prompt by name",

@@ -1,34 +1,30 @@
 /** From OpenAI's requests to ours. Knows no HTTP and no job: it runs in the intake's thread, too. */
 import type { ChatRequest, ResponsesRequest } from "@glimpse/contracts";
-import { batchLine, chatRequest, responsesRequest } from "@glimpse/contracts";
-import { z } from "zod";
-import { ApiError } from "../../api-error.ts";
+import { chatRequest, responsesRequest } from "@glimpse/contracts";
 import { validate } from "../../validate.ts";
 import type { Translated } from "../dialects.ts";
+import { fieldNames } from "../field-names.ts";
+import { imagePart, present, textPart } from "../shapes.ts";
 
 /** Throws ApiErrors. */
 export function readChat(value: unknown): Translated {
   const body = validate(chatRequest, value);
-  const messages = body.messages.map(({ role, content }) => ({
-    role: roleOf(role),
-    content: typeof content === "string" ? content : content.map(chatPart),
-  }));
-  const said = {
-    ...commonOf(body),
-    messages,
-    options: present({
-      ...optionsOf(body),
-      max_tokens: body.max_completion_tokens ?? body.max_tokens,
-      seed: body.seed,
-      stop: body.stop,
-      thinking:
-        body.chat_template_kwargs?.enable_thinking ??
-        thinkingOf(body.reasoning_effort) ??
-        (body.thinking && body.thinking.type === "enabled"),
-    }),
-  };
   return {
-    said,
+    said: {
+      ...commonOf(body),
+      messages: body.messages.map(messageOf),
+      options: present({
+        ...optionsOf(body),
+        max_tokens: body.max_completion_tokens ?? body.max_tokens,
+        seed: body.seed,
+        logprobs: body.logprobs,
+        stop: body.stop,
+        thinking:
+          body.chat_template_kwargs?.enable_thinking ??
+          thinkingOf(body.reasoning_effort) ??
+          (body.thinking && body.thinking.type === "enabled"),
+      }),
+    },
     asked: {
       door: "openai.chat",
       stream: body.stream ?? false,
@@ -44,13 +40,13 @@ export function readResponses(value: unknown): Translated {
   const body = validate(responsesRequest, value);
   const { input, instructions } = body;
   const items = typeof input === "string" ? [{ role: "user" as const, content: input }] : input;
-  const messages = items.flatMap((item) => {
-    if (!("role" in item)) return [];
-    const { role, content } = item as Exclude<typeof item, { type: "reasoning" }>;
-    const parts = typeof content === "string" ? content : content.map(inputPart);
-    return [{ role: roleOf(role), content: parts }];
-  });
-  if (instructions != null) messages.unshift({ role: "system", content: instructions });
+  const messages = items.flatMap((item) => ("role" in item ? messageOf(item as Said) : []));
+  const names = items.flatMap((item, i) => ("role" in item ? `input.${i}` : []));
+  if (typeof input === "string") names[0] = "input";
+  if (instructions != null) {
+    messages.unshift({ role: "system", content: instructions });
+    names.unshift("instructions");
+  }
   const effort = body.reasoning?.effort;
   return {
     said: {
@@ -59,6 +55,7 @@ export function readResponses(value: unknown): Translated {
       options: present({
         ...optionsOf(body),
         max_tokens: body.max_output_tokens,
+        logprobs: body.include?.includes("message.output_text.logprobs"),
         thinking: thinkingOf(effort),
       }),
     },
@@ -76,30 +73,12 @@ export function readResponses(value: unknown): Translated {
         reasoning: effort && { effort, summary: null },
       }),
     },
+    namesOf: fieldNames("input", names, ".image_url"),
   };
 }
 
 /** Which of one's own jobs goes first; nothing is faster for it among others'. */
 const tiers: Record<string, string> = { flex: "low", priority: "high", fast: "high" };
-
-/** A line of a batch: either of the above, in the background. Throws ApiErrors. */
-export function readBatchLine(value: unknown): Translated {
-  const { url, body, custom_id } = validate(batchLine, value);
-  if (
-    url === "/v1/responses" &&
-    z.object({ previous_response_id: z.string() }).safeParse(body).success
-  )
-    throw new ApiError(
-      "unsupported_parameter",
-      "A line of a batch goes on from nothing.",
-      "previous_response_id",
-    );
-  const { said, asked } = url === "/v1/responses" ? readResponses(body) : readChat(body);
-  return {
-    said,
-    ...(asked && { asked: { ...asked, stream: false, background: true, customId: custom_id } }),
-  };
-}
 
 type Common = ChatRequest | ResponsesRequest;
 
@@ -108,8 +87,8 @@ function commonOf({ model, metadata, service_tier }: Common) {
   return present({ model, metadata, priority });
 }
 
-function optionsOf({ temperature, top_p, top_k, repetition_penalty }: Common) {
-  return { temperature, top_p, top_k, repetition_penalty };
+function optionsOf({ temperature, top_p, top_k, repetition_penalty, top_logprobs }: Common) {
+  return { temperature, top_p, top_k, repetition_penalty, top_logprobs };
 }
 
 /** The model thinks or does not; how much is its own affair. */
@@ -117,30 +96,18 @@ function thinkingOf(effort: string | null | undefined): boolean | undefined {
   return effort == null ? undefined : effort !== "none" && effort !== "minimal";
 }
 
-/** A developer's word has the weight of the system's. */
-function roleOf(role: ChatRequest["messages"][number]["role"]) {
-  return role === "developer" ? "system" : role;
-}
-
-type Part = { type: "text"; text: string } | { type: "image_url"; image_url: { url: string } };
-type ChatPart = Exclude<ChatRequest["messages"][number]["content"], string>[number];
 type InputItem = Exclude<ResponsesRequest["input"], string>[number];
-type InputPart = Exclude<Extract<InputItem, { role: unknown }>["content"], string>[number];
+type Said = ChatRequest["messages"][number] | Extract<InputItem, { role: unknown }>;
+type Part = Exclude<Said["content"], string>[number];
 
-function chatPart(part: ChatPart): Part {
-  if (part.type === "text") return { type: "text", text: part.text };
+/** A developer's word has the weight of the system's. */
+function messageOf({ role, content }: Said) {
+  const parts = typeof content === "string" ? content : content.map(partOf);
+  return { role: role === "developer" ? "system" : role, content: parts };
+}
+
+function partOf(part: Part) {
+  if (!("image_url" in part)) return textPart(part.text);
   const { image_url } = part;
-  const url = typeof image_url === "string" ? image_url : image_url.url;
-  return { type: "image_url", image_url: { url } };
-}
-
-function inputPart(part: InputPart): Part {
-  return part.type === "input_image"
-    ? { type: "image_url", image_url: { url: part.image_url } }
-    : { type: "text", text: part.text };
-}
-
-/** Without the members that say nothing. */
-function present(members: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value != null));
+  return imagePart(typeof image_url === "string" ? image_url : image_url.url);
 }

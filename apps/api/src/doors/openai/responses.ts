@@ -1,16 +1,17 @@
 /** `/v1/responses`: a job in the words of OpenAI's responses. Its event stream is its log, numbered anew, and resumes anywhere. */
-import type { Asked, InputMessage, Job, Output } from "@glimpse/contracts";
+import type { InputMessage, Job, Output, TokenLogprob } from "@glimpse/contracts";
 import { isTerminal } from "@glimpse/contracts";
 import { Hono } from "hono";
 import { z } from "zod";
-import { ApiError } from "../../api-error.ts";
 import type { AppEnv } from "../../errors.ts";
-import type { TakenIn } from "../../intake.ts";
 import { tenantOf } from "../../tenant.ts";
 import { validate } from "../../validate.ts";
+import { goOn } from "../conversation.ts";
+import type { Kind } from "../items.ts";
+import { createItems, createSay } from "../items.ts";
 import type { DoorDeps, DoorJob, Project, Teller } from "../project.ts";
 import { formOf, jobOf, nameOf } from "../project.ts";
-import { errorOf } from "./errors.ts";
+import { errorFrame, listOf, seconds, textPart } from "../shapes.ts";
 
 const prefix = "resp_";
 const retrieveQuery = z.object({
@@ -19,12 +20,12 @@ const retrieveQuery = z.object({
 });
 const itemsQuery = z.object({ order: z.enum(["asc", "desc"]).default("desc") });
 
-export function responsesRoutes(project: Project, { ledger }: Pick<DoorDeps, "ledger">) {
+export function responsesRoutes(project: Project, ledger: DoorDeps["ledger"]) {
   const app = new Hono<AppEnv>();
 
   app.post("/v1/responses", async (c) => {
     const submitted = await project.submit(c, "openai.responses", {
-      complete: (taken) => goOn(taken, tenantOf(c)),
+      complete: (taken) => goOn(ledger, tenantOf(c), taken, "previous_response_id", prefix),
     });
     const { job, asked } = submitted;
     if (asked?.stream) return project.stream(c, submitted, formOf(teller(submitted, -1)));
@@ -57,40 +58,24 @@ export function responsesRoutes(project: Project, { ledger }: Pick<DoorDeps, "le
     const { job } = await project.read(c, jobOf(prefix, c.req.param("id")));
     const input = await ledger.readInput(job.id, tenantOf(c));
     const items = (input?.messages ?? []).map((message, i) => inputItem(message, job.id, i));
-    const data = order === "asc" ? items : items.toReversed();
-    const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
-    return c.json({ object: "list", data, ...ends, has_more: false });
+    return c.json(listOf(order === "asc" ? items : items.toReversed(), false));
   });
-
-  /** Puts what was said before in front of a question that goes on from it; its instructions are not. */
-  async function goOn(taken: TakenIn, tenant: string): Promise<TakenIn> {
-    const name = taken.asked?.echo["previous_response_id"];
-    if (typeof name !== "string") return taken;
-    const id = jobOf(prefix, name) ?? "";
-    const [said, before] = await Promise.all([
-      ledger.readAsked(id, tenant),
-      ledger.readInput(id, tenant),
-    ]);
-    const text = said?.job.output?.text;
-    if (before === null || text === undefined) {
-      const message = "There is no answer of that name to go on from.";
-      throw new ApiError("job_not_found", message, "previous_response_id");
-    }
-    const isInstructed = (asked: Asked | null | undefined) => asked?.echo["instructions"] != null;
-    const earlier = before.messages.slice(isInstructed(said?.asked) ? 1 : 0);
-    const { messages } = taken.input;
-    const first = isInstructed(taken.asked) ? messages.slice(0, 1) : [];
-    const answer = { role: "assistant" as const, content: text };
-    const all = [...first, ...earlier, answer, ...messages.slice(first.length)];
-    return { ...taken, input: { ...taken.input, messages: all } };
-  }
 
   return app;
 }
 
+/** The same for every response. */
+const tooling = { tools: [], tool_choice: "auto", parallel_tool_calls: true };
+const handling = { truncation: "disabled", service_tier: "default", store: true };
+
+/** What a request need not say; what it has said is in the echo. */
+const unled = { instructions: null, previous_response_id: null };
+const unset = { temperature: null, top_p: null, max_output_tokens: null };
+
 /** The job as it is. */
 export function responseOf({ job, asked }: DoorJob) {
   const { id, output, usage, error, created_at, finished_at } = job;
+  const code = job.state === "expired" ? "job_expired" : error?.code;
   const isCut = output?.finish_reason === "length";
   return {
     id: nameOf(prefix, id),
@@ -99,26 +84,10 @@ export function responseOf({ job, asked }: DoorJob) {
     completed_at: job.state === "succeeded" && finished_at ? seconds(finished_at) : null,
     status: statusOf(job, isCut),
     background: asked?.background ?? false,
-    error: error && {
-      code: job.state === "expired" ? "job_expired" : error.code,
-      message: error.message,
-    },
+    error: error && { code, message: error.message },
     incomplete_details: isCut ? { reason: "max_output_tokens" } : null,
-    instructions: null,
-    max_output_tokens: null,
     model: job.model,
     output: output === null ? [] : itemsOf(id, output),
-    parallel_tool_calls: true,
-    previous_response_id: null,
-    reasoning: { effort: null, summary: null },
-    service_tier: "default",
-    store: true,
-    temperature: null,
-    text: { format: { type: "text" } },
-    tool_choice: "auto",
-    tools: [],
-    top_p: null,
-    truncation: "disabled",
     usage: usage && {
       input_tokens: usage.prompt_tokens,
       input_tokens_details: { cached_tokens: 0 },
@@ -127,135 +96,102 @@ export function responseOf({ job, asked }: DoorJob) {
       total_tokens: usage.prompt_tokens + usage.completion_tokens,
     },
     metadata: job.metadata,
+    text: { format: { type: "text" } },
+    ...tooling,
+    ...handling,
+    reasoning: { effort: null, summary: null },
+    ...unled,
+    ...unset,
     ...asked?.echo,
   };
 }
 
 /** What a stream says after event `after`; what came before is numbered, and not said. */
 function teller({ job, asked }: DoorJob, after: number): Teller {
-  const start = responseOf({
-    job: { ...job, state: "queued", output: null, usage: null, error: null, finished_at: null },
-    asked,
+  const nothing = { output: null, usage: null, error: null, finished_at: null };
+  const start = responseOf({ job: { ...job, ...nothing, state: "queued" }, asked });
+  const say = createSay(after);
+  const placeOf = (kind: Kind, output_index: number) => {
+    return { item_id: itemId(kind, job.id), output_index, content_index: 0 };
+  };
+  const told = (kind: Kind, logprobs: TokenLogprob[] = []) => kind === "output" && { logprobs };
+  let logprobs: TokenLogprob[] | undefined; // known at the end
+
+  const items = createItems({
+    opened(kind, output_index) {
+      const part = partOf(kind, "");
+      const item = { ...itemOf(kind, job.id, part), content: [], status: "in_progress" };
+      const place = { ...placeOf(kind, output_index), part };
+      const added = say("response.output_item.added", { output_index, item });
+      return added + say("response.content_part.added", place);
+    },
+    piece(kind, index, delta) {
+      const piece = { ...placeOf(kind, index), delta, ...told(kind) };
+      return say(`response.${kind}_text.delta`, piece);
+    },
+    closed(kind, output_index, text) {
+      const place = placeOf(kind, output_index);
+      const part = partOf(kind, text, logprobs);
+      const item = itemOf(kind, job.id, part);
+      return (
+        say(`response.${kind}_text.done`, { ...place, text, ...told(kind, logprobs) }) +
+        say("response.content_part.done", { ...place, part }) +
+        say("response.output_item.done", { output_index, item })
+      );
+    },
   });
-  const running = { ...start, status: "in_progress" };
-  const output: object[] = [];
-  let number = 0;
-  let isRunning = false;
-  let open: { kind: Kind; text: string } | null = null;
-
-  function say(type: string, members: object): string {
-    const sequence_number = number++;
-    if (sequence_number <= after) return "";
-    const data = JSON.stringify({ type, sequence_number, ...members });
-    return `event: ${type}\ndata: ${data}\n\n`;
-  }
-
-  function run(): string {
-    if (isRunning) return "";
-    isRunning = true;
-    return say("response.in_progress", { response: running });
-  }
-
-  function place(kind: Kind) {
-    return { item_id: itemId(kind, job.id), output_index: output.length, content_index: 0 };
-  }
-
-  function openItem(kind: Kind): string {
-    open = { kind, text: "" };
-    const { content_index, ...at } = place(kind);
-    const item = { ...itemOf(kind, job.id, ""), content: [], status: "in_progress" };
-    const added = say("response.output_item.added", { output_index: at.output_index, item });
-    const part = partOf(kind, "");
-    return added + say("response.content_part.added", { ...at, content_index, part });
-  }
-
-  function closeItem(): string {
-    if (open === null) return "";
-    const { kind, text } = open;
-    open = null;
-    const at = place(kind);
-    const item = itemOf(kind, job.id, text);
-    const done = { ...at, text, ...(kind === "output" && { logprobs: [] }) };
-    output.push(item);
-    return (
-      say(`response.${kind}_text.done`, done) +
-      say("response.content_part.done", { ...at, part: partOf(kind, text) }) +
-      say("response.output_item.done", { output_index: at.output_index, item })
-    );
-  }
 
   return {
     begin: () =>
       say("response.created", { response: start }) + say("response.queued", { response: start }),
-    running: run,
-    piece(type, text) {
-      const kind = type === "delta" ? "output" : "reasoning";
-      const began = run() + (open?.kind === kind ? "" : closeItem() + openItem(kind));
-      if (open) open.text += text;
-      const delta = { ...place(kind), delta: text, ...(kind === "output" && { logprobs: [] }) };
-      return began + say(`response.${kind}_text.delta`, delta);
-    },
+    running: () => say("response.in_progress", { response: { ...start, status: "in_progress" } }),
+    piece: (type, text) => items.add(type === "delta" ? "output" : "reasoning", text),
     end(event) {
       const { type: state, usage, error } = event;
       const finished_at = new Date(event.at_ms).toISOString();
       const ended = { ...job, state, output: event.output, usage, error, finished_at };
       const response = responseOf({ job: ended, asked });
-      if (state !== "succeeded") return run() + say("response.failed", { response });
-      const unsaid = output.length === 0 && open?.kind !== "output" ? "output" : null;
-      const rest = run() + (unsaid ? closeItem() + openItem(unsaid) : "") + closeItem();
-      return rest + say(`response.${response.status}`, { response });
+      if (state !== "succeeded") return say("response.failed", { response });
+      logprobs = event.output?.logprobs;
+      return items.finish() + say(`response.${response.status}`, { response });
     },
-    refuse: (error) => `data: ${JSON.stringify({ error: errorOf(error) })}\n\n`,
+    refuse: errorFrame,
   };
 }
 
-/** What the model says aloud, and what it thinks. */
-type Kind = "output" | "reasoning";
-
 const itemId = (kind: Kind, id: string) => nameOf(kind === "output" ? "msg_" : "rs_", id);
 
-function partOf(kind: Kind, text: string) {
+function partOf(kind: Kind, text: string, logprobs: TokenLogprob[] = []) {
   return kind === "output"
-    ? { type: "output_text", text, annotations: [], logprobs: [] }
+    ? { type: "output_text", text, annotations: [], logprobs }
     : { type: "reasoning_text", text };
 }
 
-function itemOf(kind: Kind, id: string, text: string) {
-  const members = { id: itemId(kind, id), status: "completed", content: [partOf(kind, text)] };
+function itemOf(kind: Kind, id: string, part: object) {
+  const members = { id: itemId(kind, id), status: "completed", content: [part] };
   return kind === "output"
     ? { ...members, type: "message", role: "assistant" }
     : { ...members, type: "reasoning", summary: [] };
 }
 
-function itemsOf(id: string, { reasoning, text }: Output) {
-  const thoughts = reasoning === null ? [] : [itemOf("reasoning", id, reasoning)];
-  return [...thoughts, itemOf("output", id, text)];
+function itemsOf(id: string, { reasoning, text, logprobs }: Output) {
+  const thoughts =
+    reasoning === null ? [] : [itemOf("reasoning", id, partOf("reasoning", reasoning))];
+  return [...thoughts, itemOf("output", id, partOf("output", text, logprobs))];
 }
 
 /** A picture is not shown again: it is kept for the worker only. */
 function inputItem({ role, content }: InputMessage, id: string, index: number) {
-  const parts = typeof content === "string" ? [{ type: "text" as const, text: content }] : content;
-  const kind = role === "assistant" ? "output_text" : "input_text";
-  const shown = parts.map((part) =>
-    part.type === "text"
-      ? { type: kind, text: part.text }
-      : { type: "input_image", image_url: null, file_id: null, detail: "auto" },
-  );
-  return {
-    id: `${nameOf("msg_", id)}_${index}`,
-    type: "message",
-    role,
-    status: "completed",
-    content: shown,
-  };
+  const parts = typeof content === "string" ? [textPart(content)] : content;
+  const type = role === "assistant" ? "output_text" : "input_text";
+  const picture = { type: "input_image", image_url: null, file_id: null, detail: "auto" };
+  const shown = parts.map((part) => (part.type === "text" ? { type, text: part.text } : picture));
+  const item = { id: `${nameOf("msg_", id)}_${index}`, type: "message", status: "completed" };
+  return { ...item, role, content: shown };
 }
 
 function statusOf({ state }: Job, isCut: boolean): string {
   if (!isTerminal(state)) return state === "queued" ? "queued" : "in_progress";
   if (state === "succeeded") return isCut ? "incomplete" : "completed";
   return state === "canceled" ? "cancelled" : "failed";
-}
-
-function seconds(time: string): number {
-  return Math.floor(Date.parse(time) / 1_000);
 }

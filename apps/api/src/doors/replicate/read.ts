@@ -6,6 +6,7 @@ import { ApiError } from "../../api-error.ts";
 import { uploaded } from "../../picture.ts";
 import { validate } from "../../validate.ts";
 import type { Translated } from "../dialects.ts";
+import { imagePart, present } from "../shapes.ts";
 
 /** What the client sends in place of its input when it is told to put files into data URLs: itself, with the caller's key. */
 const ownClient = z.looseObject({
@@ -66,7 +67,7 @@ function questionOf(input: PredictionRequest["input"]) {
   const { prompt, messages, system_prompt, image, image_input = [], images = [], ...rest } = input;
   const { max_new_tokens, max_completion_tokens, stop, stop_sequences, ...options } = rest;
   const pictures = [...(image === undefined ? [] : [image]), ...image_input, ...images];
-  const parts = pictures.map((url) => ({ type: "image_url", image_url: { url: known(url) } }));
+  const parts = pictures.map((url) => imagePart(known(url)));
   const question = { role: "user", content: [...parts, { type: "text", text: prompt ?? "" }] };
   // With messages, pictures fill their image parts, as in our own API; a prompt beside them is refused there.
   const asked =
@@ -123,9 +124,4 @@ function shortened(input: PredictionRequest["input"]): Record<string, unknown> {
       : value,
   );
   return z.record(z.string(), z.unknown()).parse(JSON.parse(json));
-}
-
-/** Without the members that say nothing. */
-function present(members: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value != null));
 }

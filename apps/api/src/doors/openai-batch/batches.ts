@@ -13,10 +13,10 @@ import { validate } from "../../validate.ts";
 import type { BatchDeps, BatchForm } from "../batch-runner.ts";
 import { linesOf } from "../batch-runner.ts";
 import { refusalOfEnd } from "../project.ts";
-import { completionOf } from "./chat.ts";
-import { errorOf } from "./errors.ts";
-import { listOf, noSuchFile, pageQuery } from "./files.ts";
-import { responseOf } from "./responses.ts";
+import { completionOf } from "../openai/chat.ts";
+import { responseOf } from "../openai/responses.ts";
+import { errorOf, listOf, seconds } from "../shapes.ts";
+import { noSuchFile, pageQuery } from "./files.ts";
 
 const windowMs = 86_400_000;
 const maxLines = 50_000;
@@ -89,7 +89,7 @@ export function batchRoutes({ files, batches }: BatchDeps) {
   return app;
 }
 
-const seconds = (ms: number | null) => (ms === null ? null : Math.floor(ms / 1_000));
+const secondsOf = (ms: number | null) => (ms === null ? null : seconds(ms));
 
 function statusOf({ end, cancelMs, next, lines, counts }: KeptBatch): string {
   if (end !== null) return end === "canceled" ? "cancelled" : end;
@@ -100,7 +100,7 @@ function statusOf({ end, cancelMs, next, lines, counts }: KeptBatch): string {
 }
 
 function batchOf(id: string, batch: KeptBatch) {
-  const endedAs = (end: KeptBatch["end"]) => (batch.end === end ? seconds(batch.endMs) : null);
+  const endedAs = (end: KeptBatch["end"]) => (batch.end === end ? secondsOf(batch.endMs) : null);
   return {
     id,
     object: "batch",
@@ -111,14 +111,14 @@ function batchOf(id: string, batch: KeptBatch) {
     status: statusOf(batch),
     output_file_id: batch.outputFile,
     error_file_id: batch.errorFile,
-    created_at: seconds(batch.createdMs),
-    in_progress_at: seconds(batch.createdMs),
-    expires_at: seconds(batch.expiresMs),
-    finalizing_at: seconds(batch.endMs),
+    created_at: secondsOf(batch.createdMs),
+    in_progress_at: secondsOf(batch.createdMs),
+    expires_at: secondsOf(batch.expiresMs),
+    finalizing_at: secondsOf(batch.endMs),
     completed_at: endedAs("completed"),
     failed_at: endedAs("failed"),
     expired_at: endedAs("expired"),
-    cancelling_at: seconds(batch.cancelMs),
+    cancelling_at: secondsOf(batch.cancelMs),
     cancelled_at: endedAs("canceled"),
     request_counts: {
       total: batch.lines,

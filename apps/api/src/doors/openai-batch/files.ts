@@ -7,6 +7,7 @@ import type { AppEnv } from "../../errors.ts";
 import { tenantOf } from "../../tenant.ts";
 import { validate } from "../../validate.ts";
 import type { BatchDeps } from "../batch-runner.ts";
+import { listOf, seconds } from "../shapes.ts";
 import { readUpload } from "../upload.ts";
 
 /** Of a list: how many, and behind which. */
@@ -60,11 +61,6 @@ export function fileRoutes({ files, limits }: BatchDeps) {
   return app;
 }
 
-export function listOf<T extends { id: string }>(data: T[], has_more: boolean) {
-  const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
-  return { object: "list", data, ...ends, has_more };
-}
-
 export function noSuchFile(): ApiError {
   return new ApiError("file_not_found", "There is no such file.");
 }
@@ -75,6 +71,6 @@ function found<T>(thing: T | null): T {
 }
 
 function fileOf(id: string, { name, purpose, bytes, createdMs }: KeptFile) {
-  const created_at = Math.floor(createdMs / 1_000);
+  const created_at = seconds(createdMs);
   return { id, object: "file", bytes, created_at, filename: name, purpose, status: "processed" };
 }
