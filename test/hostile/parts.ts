@@ -1,4 +1,5 @@
 /** All parts of `pnpm test:hostile`: one line each. */
+import { browser } from "./browser.ts";
 import { fuzz } from "./fuzz.ts";
 import { http } from "./http.ts";
 import { json } from "./json.ts";
@@ -10,4 +11,15 @@ import type { Part } from "./rows.ts";
 import { ssrf } from "./ssrf.ts";
 import { slow } from "./slow.ts";
 
-export const parts: Part[] = [http, json, fuzz, retries, limits, prompts, ssrf, pictures, slow];
+export const parts: Part[] = [
+  http,
+  browser,
+  json,
+  fuzz,
+  retries,
+  limits,
+  prompts,
+  ssrf,
+  pictures,
+  slow,
+];

@@ -30,7 +30,7 @@ export type Target = {
 };
 
 export type Row = {
-  /** The line of the matrix of bad input that it belongs to, I1 to I38. */
+  /** The line of the matrix of bad input that it belongs to, I1 to I40. */
   id: `I${number}`;
   name: string;
   send(target: Target): Promise<Answer>;
