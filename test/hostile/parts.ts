@@ -10,6 +10,7 @@ import { retries } from "./retries.ts";
 import type { Part } from "./rows.ts";
 import { ssrf } from "./ssrf.ts";
 import { slow } from "./slow.ts";
+import { webhooks } from "./webhooks.ts";
 
 export const parts: Part[] = [
   http,
@@ -20,6 +21,7 @@ export const parts: Part[] = [
   limits,
   prompts,
   ssrf,
+  webhooks,
   pictures,
   slow,
 ];
