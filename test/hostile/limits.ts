@@ -65,7 +65,7 @@ const held: Row[] = [
       const promised = Array.from({ length: 100 }, () => {
         const socket = connect(target.port, "127.0.0.1").on("error", () => {});
         socket.write(
-          `POST /v1/jobs HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 8.8.9.3\r\nContent-Type: application/json\r\nContent-Length: ${shareBytes}\r\n\r\n{`,
+          `POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 8.8.9.3\r\nContent-Type: application/json\r\nContent-Length: ${shareBytes}\r\n\r\n{`,
         );
         return socket;
       });
@@ -89,7 +89,7 @@ const held: Row[] = [
     send(target) {
       const chunk = `${(10_000).toString(16)}\r\n${" ".repeat(10_000)}\r\n`;
       return target.raw(
-        "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 8.8.9.6\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 8.8.9.6\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
         chunk.repeat(shareBytes / 10_000 + 1),
       );
     },

@@ -1,4 +1,5 @@
 /** All parts of `pnpm test:hostile`: one line each. */
+import { browser } from "./browser.ts";
 import { fuzz } from "./fuzz.ts";
 import { http } from "./http.ts";
 import { json } from "./json.ts";
@@ -9,5 +10,18 @@ import { retries } from "./retries.ts";
 import type { Part } from "./rows.ts";
 import { ssrf } from "./ssrf.ts";
 import { slow } from "./slow.ts";
+import { webhooks } from "./webhooks.ts";
 
-export const parts: Part[] = [http, json, fuzz, retries, limits, prompts, ssrf, pictures, slow];
+export const parts: Part[] = [
+  http,
+  browser,
+  json,
+  fuzz,
+  retries,
+  limits,
+  prompts,
+  ssrf,
+  webhooks,
+  pictures,
+  slow,
+];

@@ -27,7 +27,7 @@ const keys = badKeys.map((key): Row => ({
   send: (target) =>
     target.raw(
       Buffer.from(
-        `POST /v1/jobs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${JSON.stringify(body).length}\r\nIdempotency-Key: ${key}\r\n\r\n${JSON.stringify(body)}`,
+        `POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${JSON.stringify(body).length}\r\nIdempotency-Key: ${key}\r\n\r\n${JSON.stringify(body)}`,
         "latin1",
       ),
     ),

@@ -30,7 +30,7 @@ export type Target = {
 };
 
 export type Row = {
-  /** The line of the matrix of bad input that it belongs to, I1 to I38. */
+  /** The line of the matrix of bad input that it belongs to, I1 to I40. */
   id: `I${number}`;
   name: string;
   send(target: Target): Promise<Answer>;
@@ -76,7 +76,7 @@ export function judge(row: Row, answer: Answer): string[] {
   if (!statuses.includes(answer.status))
     wrong.push(`answered ${answer.status} ${code ?? ""}, not ${statuses.join(" or ")}`);
   const codes = list(row.code);
-  if (codes.length > 0 && answer.status !== 0 && !codes.includes(code as ErrorCode))
+  if (codes.length > 0 && answer.status >= 400 && !codes.includes(code as ErrorCode))
     wrong.push(`code ${code}, not ${codes.join(" or ")}`);
   if (answer.status >= 500 && !statuses.includes(answer.status)) wrong.push("a 5xx");
   if (answer.status >= 400) wrong.push(...blemishes(answer));

@@ -12,7 +12,7 @@ const timeouts = {
   full: { HEADERS_TIMEOUT_MS: "5000", REQUEST_TIMEOUT_MS: "6000", IDLE_TIMEOUT_MS: "7000" },
 };
 
-const head = "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+const head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
 /** One connection that sends a piece every 100 ms until it is closed; what it was told last is its answer. */
 const drip = (name: string, first: string, piece: string, status: number): Row => ({
@@ -25,7 +25,7 @@ const drip = (name: string, first: string, piece: string, status: number): Row =
 
 const rows: Row[] = [
   drip("a connection on which nothing comes", "", "", 408),
-  drip("a head that never ends", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "X-A: b\r\n", 408),
+  drip("a head that never ends", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n", "X-A: b\r\n", 408),
   drip("a first line that never ends", "GET /", "a", 408),
   drip("a body in single bytes", `${head}Content-Length: 100000\r\n\r\n`, "x", 408),
   drip("a body that does not come", `${head}Content-Length: 100000\r\n\r\n`, "", 408),
@@ -33,7 +33,8 @@ const rows: Row[] = [
   {
     id: "I27",
     name: "answers that nobody reads",
-    send: (target) => target.unread("GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2_000)),
+    send: (target) =>
+      target.unread("GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2_000)),
     status: 0,
   },
 ];

@@ -2,6 +2,7 @@
  * URLs that lead inside: spellings, names that lie or change, redirects; and hosts without manners. At every place that
  * takes a URL.
  */
+import { isIP } from "node:net";
 import { insideHosts, insideNames, startCanaries, trickyUrls } from "@glimpse/outbound/testing";
 import { startDnsServer } from "../support/dns-server.ts";
 import { createRandom } from "../support/random.ts";
@@ -98,8 +99,19 @@ function rowOf({ id, name, url, fine, isBehind }: Case, taker: UrlTaker): Row {
   };
   if (fine === true) return { ...row, status: taker.fine };
   if (isBehind === true && taker.behind === null) return { ...row, status: taker.fine };
+  if (taker.unreachable === null) {
+    const status = isNameOfNobody(url) ? [422, taker.fine].flat() : 422;
+    return { ...row, status, code: taker.refused };
+  }
   const behind = (isBehind && taker.behind) ?? [];
   return { ...row, status: [413, 422], code: [taker.refused, taker.unreachable, ...behind] };
+}
+
+/** Whether the URL leads to a name, and no name server knows it. */
+function isNameOfNobody(text: string): boolean {
+  const host = URL.parse(text)?.hostname ?? "";
+  const isName = host !== "" && isIP(host.replace(/^\[|\]$/g, "")) === 0;
+  return isName && !Object.hasOwn(zone, host.replace(/\.$/, ""));
 }
 
 /** Every case at every place; the small size takes a sample, each case at one place. */
@@ -129,6 +141,7 @@ export const ssrf: Part = {
         IMAGE_FETCH_TIMEOUT_MS: "1500",
         MAX_IMAGE_BYTES: "1000000",
       },
+      atOnce: 4,
       rows: [
         ...choose(all, size),
         ...controls.flatMap((one) => urlTakers.map((taker) => rowOf(one, taker))),

@@ -18,6 +18,7 @@ import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
 import { securityHeaders } from "./headers.ts";
 import type { Gates } from "./limits/gates.ts";
+import { onlyOwnPages } from "./own-pages.ts";
 import type { AdminRoutesDeps } from "./routes/admin.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import type { JobRoutesDeps } from "./routes/jobs.ts";
@@ -39,6 +40,8 @@ export type AppDeps = JobRoutesDeps &
     gates: Gates;
     /** Origins whose pages may call the API from a browser. */
     corsOrigins: readonly string[];
+    /** Whoever reaches the address may ask, since only this machine does. */
+    isOpenLocally: boolean;
   };
 
 const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
@@ -54,6 +57,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     await next();
     if (deps.closing.aborted) c.header("Connection", "close");
   });
+  // Before rates: a page elsewhere must not use up what an address may ask.
+  app.use(onlyOwnPages(deps));
   app.use(deps.gates.address);
   app.use(deps.gates.byAddress);
   app.use(authenticate(deps));

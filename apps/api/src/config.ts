@@ -117,11 +117,13 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   };
   const isPrivate = isLoopback(parsed.HOST);
   const auth = readAuth(parsed, parsed.HOST, isPrivate);
+  const hasKeys = auth.keys || auth.jwt !== null;
   return {
     auth,
     admission: admissionSettings(parsed),
-    gateway: gatewaySettings(parsed, { isPrivate, hasKeys: auth.keys || auth.jwt !== null }),
+    gateway: gatewaySettings(parsed, { isPrivate, hasKeys }),
     host: parsed.HOST,
+    isOpenLocally: isPrivate && !hasKeys,
     port: parsed.PORT,
     redisUrl: parsed.REDIS_URL,
     keyPrefix: parsed.KEY_PREFIX,

@@ -97,6 +97,7 @@ const app = createApp({
   streamStallMs: config.streamStallMs,
   corsOrigins: config.corsOrigins,
   publicUrl: config.publicUrl,
+  isOpenLocally: config.isOpenLocally,
   loopDelay: loopDelay.read,
 });
 

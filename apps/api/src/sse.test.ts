@@ -37,7 +37,7 @@ async function ask(id: string): Promise<Socket> {
   const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
   socket.pause();
   await once(socket, "connect");
-  socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\nHost: here\r\n\r\n`);
+  socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`);
   await expect.poll(() => open.listeners(id)).toBe(1);
   return socket;
 }

@@ -83,6 +83,7 @@ export async function openTestApp(
     streamStallMs: 1_000,
     corsOrigins: ["https://friend.example"],
     publicUrl: null,
+    isOpenLocally: config.isOpenLocally,
     loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
     ...overrides,
   });

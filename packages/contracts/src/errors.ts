@@ -7,6 +7,11 @@ export const errorCodes = {
   // The caller
   unauthenticated: { status: 401, retryable: false, title: "The credentials are not valid" },
   insufficient_scope: { status: 403, retryable: false, title: "The credentials do not allow this" },
+  origin_not_allowed: {
+    status: 403,
+    retryable: false,
+    title: "Pages of other origins may not ask this",
+  },
   key_not_found: { status: 404, retryable: false, title: "There is no such key" },
   // The request as HTTP
   invalid_http: { status: 400, retryable: false, title: "The request is not valid HTTP" },

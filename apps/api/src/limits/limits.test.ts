@@ -155,7 +155,7 @@ describe("how much at once", () => {
   /** Sends this much of a body that is said to have `length` bytes, and no more. */
   async function halfBody(port: number, length: number, sent: number) {
     const socket = connect(port, "127.0.0.1");
-    const head = `POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`;
+    const head = `POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`;
     socket.write(head + " ".repeat(sent));
     const answer = once(socket, "data").then(([data]) => String(data));
     return { socket, answer };
@@ -191,7 +191,7 @@ describe("how much at once", () => {
   test("a body that says nothing of its length is stopped where its share ends", async () => {
     const { port } = await serve();
     const socket = connect(port, "127.0.0.1");
-    const head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    const head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n`);
     for (let i = 0; i < 5; i++) socket.write(`c350\r\n${" ".repeat(50_000)}\r\n`);
     const [data] = (await once(socket, "data")) as [Buffer];
