@@ -13,12 +13,13 @@ import { createCancel } from "../cancel.ts";
 import type { Limits } from "../config.ts";
 import type { AppEnv } from "../errors.ts";
 import type { Followed, FollowDeps } from "../follow.ts";
-import { follow, isGap, isIdle, waitForEnd } from "../follow.ts";
+import { follow, isGap, isIdle } from "../follow.ts";
 import type { Gates } from "../limits/gates.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
 import type { SseForm } from "../sse.ts";
 import { createSse, idleFrame, sseHeaders } from "../sse.ts";
 import { tenantOf } from "../tenant.ts";
+import { createWait } from "../wait.ts";
 import { createRetelling } from "./retelling.ts";
 
 export type DoorDeps = AcceptDeps &
@@ -42,6 +43,7 @@ const retryGraceMs = 5_000;
 export function createProject(deps: DoorDeps) {
   const { ledger, limits, log, closing } = deps;
   const accept = createAccept(deps);
+  const wait = createWait(deps);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const cancelJob = createCancel(deps);
 
@@ -91,25 +93,26 @@ export function createProject(deps: DoorDeps) {
         accept({ bytes, contentType, tenant, chosenId, dialect, ...more }),
       );
       if (!isNew) c.header("Idempotent-Replayed", "true");
-      return read(c, id);
+      const found = await ledger.readAsked(id, tenant);
+      // It was accepted a moment ago: Redis has lost it, as a replica may that has just become the primary.
+      if (found === null)
+        throw new ApiError("unavailable", "The job could not be kept. Send it again.");
+      return found;
     },
 
     /** The foreground job once it has succeeded; when its client goes, so does the job. Throws ApiErrors for any other end. */
     async awaitSuccess(c: Context<AppEnv>, { id }: Job): Promise<Job> {
-      const gone = c.req.raw.signal;
-      const until = AbortSignal.any([gone, closing]);
-      const job = await waitForEnd(deps, id, tenantOf(c), longestWaitMs, until);
+      const job = await wait(c, id, longestWaitMs);
       if (job === null) throw noSuchJob();
       if (job.state === "succeeded") return job;
       if (isTerminal(job.state)) throw refusalOfEnd(job);
-      if (gone.aborted) void abandon(c, id);
+      if (c.req.raw.signal.aborted) void abandon(c, id);
       throw new ApiError("unavailable", "This server stops. Ask again.");
     },
 
     /** The job after up to `waitMs`, or as soon as it has ended. Its client may go without it. */
     async awaitEnd(c: Context<AppEnv>, { id }: Job, waitMs: number): Promise<Job> {
-      const until = AbortSignal.any([c.req.raw.signal, closing]);
-      const job = await waitForEnd(deps, id, tenantOf(c), waitMs, until);
+      const job = await wait(c, id, waitMs);
       if (job === null) throw noSuchJob();
       return job;
     },

@@ -1,19 +1,7 @@
 /** The OpenAI door, as OpenAPI has it: what is taken in full, what is sent by OpenAI's own names. */
 import { batchRequest, chatRequest, responsesRequest } from "@glimpse/contracts";
+import { inPath, problems, ref } from "./parts.ts";
 
-const schema = (id: string) => ({ schema: { $ref: `#/components/schemas/${id}` } });
-const problems = {
-  default: {
-    description: "A refusal",
-    content: { "application/problem+json": schema("Problem") },
-  },
-};
-const inPath = (name: string) => ({
-  name,
-  in: "path",
-  required: true,
-  schema: { type: "string" },
-});
 const inQuery = (name: string, type: string, description: string) => ({
   name,
   in: "query",
@@ -28,7 +16,7 @@ const idempotencyKey = {
 };
 const body = (id: string) => ({
   required: true,
-  content: { "application/json": schema(id) },
+  content: { "application/json": { schema: ref(id) } },
 });
 const sent = (description: string, isStream = false) => ({
   200: {

@@ -16,19 +16,9 @@ import {
   webhookEvent,
   webhookMessage,
 } from "@glimpse/contracts";
+import { inPath, json as answer, problems, ref } from "./parts.ts";
 
-const schema = (id: string) => ({ schema: { $ref: `#/components/schemas/${id}` } });
-const answer = (description: string, id: string) => ({
-  description,
-  content: { "application/json": schema(id) },
-});
-const problems = {
-  default: {
-    description: "A refusal",
-    content: { "application/problem+json": schema("Problem") },
-  },
-};
-const id = { name: "id", in: "path", required: true, schema: { type: "string" } };
+const id = inPath("id");
 const inQuery = (name: string, of: object, description: string) => ({
   name,
   in: "query",
@@ -47,7 +37,7 @@ const page = [
 ];
 const body = (name: string, required = true) => ({
   required,
-  content: { "application/json": schema(name) },
+  content: { "application/json": { schema: ref(name) } },
 });
 
 const deliveries = (operationId: string, summary: string, parameters: object[]) => ({

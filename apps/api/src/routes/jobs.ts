@@ -13,16 +13,16 @@ import { createCancel } from "../cancel.ts";
 import type { Limits } from "../config.ts";
 import type { AppEnv } from "../errors.ts";
 import type { FollowDeps } from "../follow.ts";
-import { follow, waitForEnd } from "../follow.ts";
+import { follow } from "../follow.ts";
 import type { Gates } from "../limits/gates.ts";
 import { readChosenId, readIdempotencyKey } from "../idempotency.ts";
-import { createLeaving } from "../leaving.ts";
 import { listJobs } from "../list-jobs.ts";
 import { createReadPlace } from "../queue-place.ts";
 import { existingJob, noSuchJob, readJobId } from "../request.ts";
 import { createSse, sseHeaders } from "../sse.ts";
 import { tenantOf } from "../tenant.ts";
 import { validate } from "../validate.ts";
+import { createWait } from "../wait.ts";
 
 export type JobRoutesDeps = AcceptDeps &
   FollowDeps & {
@@ -44,7 +44,7 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
   const cancel = createCancel(deps);
   const readPlace = createReadPlace(queues, admission.readPulse);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
-  const leaving = createLeaving(closing);
+  const wait = createWait(deps);
   const routes = new Hono<AppEnv>();
 
   routes.post("/v1/jobs", async (c) => {
@@ -132,18 +132,6 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
     if (job === null)
       throw new ApiError("unavailable", "The job could not be kept. Send it again.");
     return job;
-  }
-
-  /** The job when it has ended, or when there is nobody any more who waits for that. */
-  async function wait(c: Context<AppEnv>, id: string, waitMs: number): Promise<Job | null> {
-    if (waitMs === 0) return ledger.read(id, tenantOf(c));
-    const until = leaving.enter();
-    c.req.raw.signal.addEventListener("abort", () => until.abort("gone"));
-    try {
-      return await waitForEnd(deps, id, tenantOf(c), waitMs, until.signal);
-    } finally {
-      leaving.leave(until);
-    }
   }
 
   return routes;
