@@ -96,10 +96,15 @@ async function main(): Promise<void> {
   });
   if (!runner) throw new Error("nothing was loaded");
   const loadedMb = await memoryMb();
-  const decode = await measureDecode(runner, model);
-  const prefill = await measurePrefill(runner);
-  const vision = await measureVision(runner);
-  const generate = await measureGenerate(runner);
+  const told = <T>(name: string, found: T): T => {
+    console.error(JSON.stringify({ [name]: found })); // time on a card is short: what ends early has said something
+    return found;
+  };
+  told("load", { s: round(loadS, 1), mb: loadedMb });
+  const decode = told("decode", await measureDecode(runner, model));
+  const prefill = told("prefill", await measurePrefill(runner));
+  const vision = told("vision", await measureVision(runner));
+  const generate = told("generate", await measureGenerate(runner));
   const memory = { before_mb: before, loaded_mb: loadedMb, peak_mb: await memoryMb() };
   await runner.close();
   const figures = { device: await deviceName(), load_s: round(loadS, 1), memory };

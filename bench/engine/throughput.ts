@@ -2,7 +2,8 @@
  * Decode steps by batch size: bare loop, engine and JavaScript session over the same prompts. Each round measures all
  * three one after the other and at both batch sizes that are compared, and ratios are medians over rounds of what was
  * measured in one: the machine's speed changes from second to second, so the bare loop runs before and after the engine.
- * Its steps are those that the engine's window saw, so both look at caches of one length. A prompt is as long as that of a question about a picture of 224 x 224.
+ * Its steps are those that the engine's window saw, so both look at caches of one length. A prompt is as long as that of a
+ * question about a picture of 336 x 336.
  */
 import { Engine, loadRunner, readGenerationSettings } from "@glimpse/engine";
 import { bareLoop } from "./bare-loop.ts";
@@ -10,9 +11,9 @@ import { answer, median, promptIds, round, type Settings } from "./measure.ts";
 
 const BATCHES = [1, 16, 4, 8, 32];
 /** So many tokens a prompt, about. */
-const PROMPT = "What is in the picture? ".repeat(8);
+const PROMPT = "What is in the picture? ".repeat(24);
 /** Output tokens of each answer. */
-const STEPS = 512;
+const STEPS = 256;
 /** Those in the middle of the window; a step takes longer the longer the cache, in proportion. */
 const JAVASCRIPT_STEPS = 48;
 

@@ -84,7 +84,7 @@ def make(tok: Tokenizer, seed: int, index: int, group: int, budget: int) -> Batc
     """Batch `index` of text pictures (group 0) or shapes (group 1), about `budget` picture tokens in all."""
     rng = random.Random(f"{seed}/{group}/{index}")
     gh, gw = rng.choice(FAVOURED) if rng.random() < 0.35 else rng.choices(GRIDS, GRID_WEIGHTS)[0]
-    h, w, n = gh * 28, gw * 28, max(4, min(26, budget // (gh * gw)))
+    h, w, n = gh * 28, gw * 28, max(4, min(budget // 30, budget // (gh * gw)))
     shares = {k: s for k, s in SHARES[group].items() if questions.fits(k, w, h)}
     rows: list[tuple[Scene, list[int], list[int]]] = []  # scene, ids, length of the answer that each id belongs to or 0
     begin = tok.encode("[gMASK]<sop><|user|>\n<|begin_of_image|>").ids

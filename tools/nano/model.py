@@ -1,4 +1,4 @@
-"""models/nano: its shape, its initialisation, and a fast equal of its vision forward for training on a CPU.
+"""models/nano: its shape, its initialisation, and a fast equal of its vision forward for training.
 
 The weights are transformers' own Glm4vForConditionalGeneration throughout; only the order of some sums differs.
 """
@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from transformers import Glm4vConfig, Glm4vForConditionalGeneration, PreTrainedTokenizerFast
 
 TEXT = dict(
-    hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2,
+    hidden_size=384, intermediate_size=1024, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=2,
     max_position_embeddings=8192, rms_norm_eps=1e-5, hidden_act="silu",
-    rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5, "mrope_section": [2, 3, 3]},
+    rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5, "mrope_section": [4, 6, 6]},
 )  # fmt: skip
 VISION = dict(
-    depth=4, hidden_size=128, num_heads=4, out_hidden_size=192, intermediate_size=384, image_size=336,
+    depth=4, hidden_size=128, num_heads=4, out_hidden_size=384, intermediate_size=384, image_size=336,
     patch_size=14, temporal_patch_size=2, spatial_merge_size=2, in_channels=3, rms_norm_eps=1e-5, hidden_act="silu",
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 def patches(images: torch.Tensor) -> torch.Tensor:
     """uint8 [B, H, W, 3] (sides multiples of 28) -> normalised [B, patches, 588] in the processor's order, one frame."""
     b, h, w, _ = images.shape
-    x = (images.float() / 255 - MEAN) / STD
+    x = (images.float() / 255 - MEAN.to(images.device)) / STD.to(images.device)
     x = x.view(b, h // 28, 2, 14, w // 28, 2, 14, 3).permute(0, 1, 4, 2, 5, 7, 3, 6)
     return x.reshape(b, (h // 14) * (w // 14), 3 * 14 * 14)
 
@@ -72,12 +72,13 @@ def vision(v: torch.nn.Module, x: torch.Tensor, gh: int, gw: int) -> torch.Tenso
     k = v.patch_embed.proj
     x = F.linear(x, k.weight.sum(2).reshape(d, -1), k.bias)
     x = v.post_conv_layernorm(x)
-    rows = torch.arange(gh).view(gh // 2, 1, 2, 1).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
-    cols = torch.arange(gw).view(1, gw // 2, 1, 2).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
+    at_device = x.device
+    rows = torch.arange(gh, device=at_device).view(gh // 2, 1, 2, 1).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
+    cols = torch.arange(gw, device=at_device).view(1, gw // 2, 1, 2).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
     at = torch.stack(((cols + 0.5) / gw * 2 - 1, (rows + 0.5) / gh * 2 - 1), -1)[None, :, None].float()
     table = v.embeddings.position_embedding.weight.float()
     side = int(table.shape[0] ** 0.5)
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(x.device.type, enabled=False):
         pos = F.grid_sample(table.view(side, side, d).permute(2, 0, 1)[None], at, "bicubic", "border", False)
     x = x + pos[0, :, :, 0].T
     cos, sin = v.rotary_pos_emb(x, torch.stack((rows, cols), 1))

@@ -186,7 +186,7 @@ test(`each of ${REQUESTS} random requests gets what it gets alone (seed ${SEED})
   await lonely.close();
 
   // Caches so small that what is in them comes and goes.
-  const caches = { featureCacheBytes: 80_000, prefixCacheBytes: 1_500_000 };
+  const caches = { featureCacheBytes: 160_000, prefixCacheBytes: 4_500_000 };
   const engine = await Engine.load(model, { slots: SLOTS, capacity: CAPACITY, ...caches });
   const outcomes: Outcome[] = [];
   const resident: number[] = [];
@@ -218,4 +218,4 @@ test(`each of ${REQUESTS} random requests gets what it gets alone (seed ${SEED})
   await Promise.all(Array.from({ length: SLOTS }, watch));
   expect(most).toBe(SLOTS);
   await engine.close();
-}, 300_000);
+}, 600_000);

@@ -217,8 +217,22 @@ function penalise(g: GraphBuilder, logits: Value): Value {
 function pickCandidates(g: GraphBuilder, scores: Value): void {
   const k = g.input(IO.k, "int64", [1]);
   const [best, ids] = g.ops(2, "TopK", [scores, k], { axis: -1 }) as [Value, Value];
-  const sum = g.op("ReduceLogSumExp", [scores, g.ints(-1)], { keepdims: 0 });
+  const sum =
+    g.float === "float16"
+      ? logSumExp(g, scores, best)
+      : g.op("ReduceLogSumExp", [scores, g.ints(-1)], { keepdims: 0 });
   g.output(IO.candidateLogits, "float32", ["rows", "k"], best);
   g.output(IO.candidateIds, "int32", ["rows", "k"], g.cast(ids, "int32"));
   g.output(IO.logSumExp, "float32", ["rows"], sum);
+}
+
+/**
+ * log(sum(exp(scores))) of each row, [rows]; `best` is sorted. For cards, where ReduceLogSumExp is left to cuDNN, which
+ * spends as long on two rows of a vocabulary as on thirty (docs/gpu.md).
+ */
+function logSumExp(g: GraphBuilder, scores: Value, best: Value): Value {
+  const most = g.op("Gather", [best, g.ints(0)], { axis: 1 });
+  const shares = g.op("Exp", [g.op("Sub", [scores, most])]);
+  const sum = g.op("Log", [g.op("ReduceSum", [shares, g.ints(-1)], { keepdims: 1 })]);
+  return g.op("Reshape", [g.op("Add", [sum, most]), g.ints(-1)]);
 }

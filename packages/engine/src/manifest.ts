@@ -60,7 +60,7 @@ export const COPY_IO = {
 const size = z.int().positive();
 
 /** Raised when graphs or names change: older conversions are made again. */
-export const MANIFEST_FORMAT = 5;
+export const MANIFEST_FORMAT = 6;
 
 /** fp32 and fp16 say what everything is; int8 and int4 what the language model's matrices are, the vision tower's then being int8 and the rest fp32. */
 export const DTYPES = ["fp32", "fp16", "int8", "int4"] as const;
