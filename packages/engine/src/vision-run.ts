@@ -42,8 +42,7 @@ export class VisionRun {
     const [t, h, w] = pictures[0]!.grid;
     const tokens = patches(pictures[0]!) / merge ** 2;
     const count = pictures.length;
-    const pixels = new Float32Array(count * t * h * w * patchDim);
-    for (const [i, { pixels: own }] of pictures.entries()) pixels.set(own, i * own.length);
+    const pixels = joined(pictures);
     const size = tokens * this.#hidden;
     const features = new Float32Array(count * size);
     const { cos, sin } = visionRotation(h, w, this.#vision);
@@ -61,9 +60,20 @@ export class VisionRun {
       { [IO.features]: tensor(features, count * tokens, this.#hidden) },
     );
     await binding.run();
+    if (count === 1) return [features];
     // Copies: a cached picture would keep its whole call's features alive.
     return pictures.map((_, i) => features.slice(i * size, (i + 1) * size));
   }
+}
+
+/** The pixels of pictures of one size, one after the other; a single one's are not copied: they can be 50 MB. */
+function joined(pictures: readonly Picture[]): Float32Array {
+  const [first] = pictures;
+  if (pictures.length === 1) return first!.pixels;
+  const size = first!.pixels.length;
+  const pixels = new Float32Array(pictures.length * size);
+  for (const [i, { pixels: own }] of pictures.entries()) pixels.set(own, i * size);
+  return pixels;
 }
 
 export function patches({ grid: [t, h, w] }: Pick<Picture, "grid">): number {
