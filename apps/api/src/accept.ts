@@ -21,12 +21,13 @@ export type AcceptDeps = {
   log: Logger;
 };
 
-/** `chosenId`: the id that the request has chosen for its job, or null for a new one. */
+/** `isChosen`: the request itself has chosen the job's id, so that the job may be there already. */
 export type Submission = {
   bytes: Uint8Array<ArrayBuffer>;
   contentType: string;
   tenant: string;
-  chosenId: string | null;
+  id: string;
+  isChosen: boolean;
   /** What the body is written in; our own if missing. */
   dialect?: Dialect;
   /** Where its client reached the API. */
@@ -37,16 +38,13 @@ export type Submission = {
   complete?: (taken: TakenIn) => Promise<TakenIn>;
 };
 
-/** `isNew` is false when the same request had been accepted before. */
-export type Accepted = { id: string; isNew: boolean };
-
-/** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
+/** The returned function resolves once the job cannot be lost any more, to whether it is new. Throws ApiErrors. */
 export function createAccept(deps: AcceptDeps) {
   const { ledger, queues, admission, takeIn, confirm, checkWebhookUrl, served, shares, log } = deps;
 
-  return async function accept(submission: Submission): Promise<Accepted> {
-    const accepted = await record(submission);
-    if (confirm === null || (await confirm(accepted.id))) return accepted;
+  return async function accept(submission: Submission): Promise<boolean> {
+    const isNew = await record(submission);
+    if (confirm === null || (await confirm(submission.id))) return isNew;
     const message = "The job is not safe yet: no replica of the queue answers. Send it again.";
     throw new ApiError("unavailable", message);
   };
@@ -55,15 +53,16 @@ export function createAccept(deps: AcceptDeps) {
     bytes,
     contentType,
     tenant,
-    chosenId,
+    id,
+    isChosen,
     dialect,
     origin,
     fallback = {},
     complete = async (known) => known,
-  }: Submission): Promise<Accepted> {
-    const choice = chosenId === null ? null : { id: chosenId, tenant };
+  }: Submission): Promise<boolean> {
+    const choice = isChosen ? { id, tenant } : null;
     const understood = await takeIn(bytes, contentType, choice, { tenant, dialect });
-    if (understood === "known") return { id: chosenId ?? "", isNew: false };
+    if (understood === "known") return false;
     const taken = await complete(understood);
     const {
       model,
@@ -78,7 +77,6 @@ export function createAccept(deps: AcceptDeps) {
     }
     const { webhook } = taken;
     if (webhook !== undefined) await checkWebhookUrl(webhook.url, "webhook.url");
-    const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
     const { version } = served;
     const deadlineMs = taken.deadlineMs ?? fallback.deadlineMs ?? shares.defaultDeadlineMs;
     const standing = {
@@ -98,9 +96,9 @@ export function createAccept(deps: AcceptDeps) {
       standing,
       ...(asked && { asked: { ...asked, ...(origin !== undefined && { origin }) } }),
       ...(webhook && { webhook }),
-      ...(chosen && { chosen }),
+      chosen: { id, fingerprint: fingerprint ?? "" },
     };
-    const { id, outcome, place } = await ledger.submit(job);
+    const { outcome, place } = await ledger.submit(job);
     if (outcome === "conflict") {
       throw new ApiError(
         "idempotency_conflict",
@@ -120,7 +118,7 @@ export function createAccept(deps: AcceptDeps) {
     }
     if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (outcome === "created") await enqueue(id, place);
-    return { id, isNew: chosenId === null || outcome !== "existing" };
+    return !isChosen || outcome !== "existing";
   }
 
   /** Its mark as pending stays until it is started, or until the sweep has seen that it is in the queue. */

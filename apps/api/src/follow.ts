@@ -24,6 +24,9 @@ export function isIdle(followed: Followed): followed is Idle {
 const maxInboxChars = 64 * 1024;
 const portion = 100;
 
+/** An announcement of the end may have been lost: whoever waits for it looks again after so long. */
+const recheckMs = 15_000;
+
 /** How long to wait before the log is read again when Redis did not answer. */
 const retryMs = 1_000;
 
@@ -105,31 +108,36 @@ export async function* follow(
   }
 }
 
-/** The job once it has ended, or as it is after `waitMs` or at the signal. Null when the tenant has no such job. */
+/**
+ * The job once it has ended, or as it is after `waitMs` or at the signal. Null when the tenant has no such job.
+ * `begin` is called when its events are heard: if it says that the job is new, none has been missed.
+ */
 export async function waitForEnd(
   { ledger, subscriber, keys }: FollowDeps,
   id: string,
   tenant: string,
   waitMs: number,
   signal: AbortSignal,
+  begin: () => Promise<boolean> = async () => false,
 ): Promise<Job | null> {
-  const until = performance.now() + waitMs;
   const bell = createBell(signal);
   const stop = await subscriber.subscribe(keys.channel(id), (message) => {
     if (message === null || endsLog({ type: typeOfEvent(message) })) bell.ring();
   });
   try {
+    const isNew = await begin();
+    const until = performance.now() + waitMs;
+    if (isNew) await bell.wait(Math.min(waitMs, recheckMs));
     for (;;) {
-      const state = await ledger.readState(id, tenant);
+      const job = await ledger.read(id, tenant);
       const leftMs = until - performance.now();
-      if (state === null || isTerminal(state) || leftMs <= 0 || signal.aborted) break;
-      await bell.wait(Math.min(leftMs, 15_000));
+      if (job === null || isTerminal(job.state) || leftMs <= 0 || signal.aborted) return job;
+      await bell.wait(Math.min(leftMs, recheckMs));
     }
   } finally {
     stop();
     bell.close();
   }
-  return ledger.read(id, tenant);
 }
 
 /** One waits until another rings, the signal is aborted or the time is up; a ring before the wait ends it at once. */

@@ -1,4 +1,5 @@
 /** One connection that listens to any number of channels, subscribed while somebody listens. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Redis } from "ioredis";
 
 /** Called with each message, and with null when messages may have been missed. */
@@ -9,12 +10,14 @@ type Channel = { listeners: Set<Listener>; subscribed: Promise<unknown> };
 /** How often the connection is asked for a sign of life: one that only listens would never see that the other end is gone. */
 const pingEveryMs = 5_000;
 
-/** Channels in one command when all are subscribed again. */
+/** Channels in one command, at most. */
 const portion = 1_000;
 
 export class Subscriber {
   readonly #redis: Redis;
   readonly #channels = new Map<string, Channel>();
+  /** Channels that somebody has begun or ceased to listen to in this turn of the event loop: they share a command. */
+  #changes: { names: Set<string>; sent: Promise<void> } | undefined;
 
   /** Takes the connection for itself; made with `connectRedis`, which leaves subscribing again to us and drops a silent one. */
   constructor(redis: Redis) {
@@ -42,7 +45,7 @@ export class Subscriber {
   async subscribe(name: string, listener: Listener): Promise<() => void> {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      channel = { listeners: new Set(), subscribed: this.#redis.subscribe(name) };
+      channel = { listeners: new Set(), subscribed: this.#change(name) };
       this.#channels.set(name, channel);
     }
     const { listeners, subscribed } = channel;
@@ -50,7 +53,7 @@ export class Subscriber {
     const stop = () => {
       if (!listeners.delete(listener) || listeners.size > 0) return;
       this.#channels.delete(name);
-      this.#redis.unsubscribe(name).catch(() => {}); // a lost connection has unsubscribed already
+      this.#change(name).catch(() => {}); // whoever listens is told by their own promise
     };
     try {
       await subscribed;
@@ -61,16 +64,35 @@ export class Subscriber {
     return stop;
   }
 
+  /** Resolves once the channel is subscribed, or rejects if it cannot be; nothing is said of one that nobody listens to by then. */
+  #change(name: string): Promise<void> {
+    if (this.#changes === undefined) {
+      const names = new Set<string>();
+      this.#changes = { names, sent: nextTurn().then(() => this.#send(names)) };
+    }
+    this.#changes.names.add(name);
+    return this.#changes.sent;
+  }
+
+  async #send(names: Set<string>): Promise<void> {
+    this.#changes = undefined;
+    const all = [...names];
+    const left = all.filter((name) => !this.#channels.has(name));
+    // A lost connection has unsubscribed already.
+    for (const some of portions(left)) this.#redis.unsubscribe(...some).catch(() => {});
+    await this.#join(all.filter((name) => this.#channels.has(name)));
+  }
+
+  /** All commands are sent at once, so that a channel left meanwhile is not subscribed after that. */
+  async #join(names: string[]): Promise<void> {
+    await Promise.all(portions(names).map((some) => this.#redis.subscribe(...some)));
+  }
+
   async #resubscribe(): Promise<void> {
     const redis = this.#redis;
     const names = [...this.#channels.keys()];
     try {
-      // All are sent before anything else can be, so that a channel left meanwhile is not subscribed after that.
-      const sent = [];
-      for (let i = 0; i < names.length; i += portion) {
-        sent.push(redis.subscribe(...names.slice(i, i + portion)));
-      }
-      await Promise.all(sent);
+      await this.#join(names);
     } catch {
       // Lost again, and the next "ready" repeats this; or only slow, and then it has to be lost.
       if (redis.status === "ready") redis.disconnect(true);
@@ -80,4 +102,10 @@ export class Subscriber {
       for (const listener of this.#channels.get(name)?.listeners ?? []) listener(null);
     }
   }
+}
+
+function portions(names: string[]): string[][] {
+  const parts: string[][] = [];
+  for (let i = 0; i < names.length; i += portion) parts.push(names.slice(i, i + portion));
+  return parts;
 }

@@ -85,12 +85,13 @@ export function createProject(deps: DoorDeps) {
     ): Promise<DoorJob> {
       const tenant = tenantOf(c);
       const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
-      const chosenId = key === null ? null : ledger.keyedId(tenant, `POST ${c.req.path}`, key);
+      const isChosen = key !== null;
+      const id = isChosen ? ledger.keyedId(tenant, `POST ${c.req.path}`, key) : ledger.newId();
       // One that has been accepted before is answered, however much there is to do.
-      if (chosenId === null) await deps.admission.check(deps.served.version);
+      if (!isChosen) await deps.admission.check(deps.served.version);
       const contentType = c.req.header("Content-Type") ?? "";
-      const { id, isNew } = await deps.gates.withBody(c, limits.bodyBytes, (bytes) =>
-        accept({ bytes, contentType, tenant, chosenId, dialect, ...more }),
+      const isNew = await deps.gates.withBody(c, limits.bodyBytes, (bytes) =>
+        accept({ bytes, contentType, tenant, id, isChosen, dialect, ...more }),
       );
       if (!isNew) c.header("Idempotent-Replayed", "true");
       const found = await ledger.readAsked(id, tenant);

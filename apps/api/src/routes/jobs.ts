@@ -48,12 +48,16 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>();
 
   routes.post("/v1/jobs", async (c) => {
-    return accepted(c, await recorded(c, await submit(c, keyedId(c))));
+    const chosen = keyedId(c);
+    const id = chosen ?? ledger.newId();
+    await submit(c, id, chosen !== null);
+    return accepted(c, await recorded(c, id));
   });
 
   routes.put("/v1/jobs/:id", async (c) => {
     const id = readChosenId(c.req.param("id"), ledger.shard);
-    return accepted(c, await recorded(c, await submit(c, id)));
+    await submit(c, id, true);
+    return accepted(c, await recorded(c, id));
   });
 
   routes.get("/v1/jobs", async (c) => {
@@ -62,8 +66,9 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
 
   routes.post("/v1/infer", async (c) => {
     const waitMs = readWaitMs(c, 30);
-    const id = await submit(c, keyedId(c));
-    const job = await wait(c, id, waitMs);
+    const chosen = keyedId(c);
+    const id = chosen ?? ledger.newId();
+    const job = await wait(c, id, waitMs, () => submit(c, id, chosen !== null));
     if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
     return isTerminal(job.state) ? c.json(job) : accepted(c, job);
   });
@@ -109,16 +114,16 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
     return c.body(null, 204);
   });
 
-  /** The job's id. `chosenId` is the one that the request wants for it, if it does. */
-  async function submit(c: Context<AppEnv>, chosenId: string | null): Promise<string> {
+  /** Whether the job is new. `isChosen`: the request itself has chosen its id. */
+  async function submit(c: Context<AppEnv>, id: string, isChosen: boolean): Promise<boolean> {
     // One that has been accepted before is answered, however much there is to do.
-    if (chosenId === null) await admission.check(served.version);
+    if (!isChosen) await admission.check(served.version);
     const contentType = c.req.header("Content-Type") ?? "";
-    const { id, isNew } = await gates.withBody(c, limits.bodyBytes, (bytes) =>
-      accept({ bytes, contentType, tenant: tenantOf(c), chosenId }),
+    const isNew = await gates.withBody(c, limits.bodyBytes, (bytes) =>
+      accept({ bytes, contentType, tenant: tenantOf(c), id, isChosen }),
     );
     if (!isNew) c.header("Idempotent-Replayed", "true");
-    return id;
+    return isNew;
   }
 
   function keyedId(c: Context<AppEnv>): string | null {
