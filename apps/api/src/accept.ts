@@ -4,6 +4,7 @@ import type { Confirm, Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import type { Admission } from "./admission/admission.ts";
 import { ApiError } from "./api-error.ts";
+import type { Accepted } from "./ended-job.ts";
 import type { Shares } from "./config.ts";
 import type { Intake, TakenIn } from "./intake.ts";
 import type { CheckWebhookUrl } from "./webhook-url.ts";
@@ -38,13 +39,13 @@ export type Submission = {
   complete?: (taken: TakenIn) => Promise<TakenIn>;
 };
 
-/** The returned function resolves once the job cannot be lost any more, to whether it is new. Throws ApiErrors. */
+/** The returned function resolves once the job cannot be lost any more, to what is new, or to null if it was there already. Throws ApiErrors. */
 export function createAccept(deps: AcceptDeps) {
   const { ledger, queues, admission, takeIn, confirm, checkWebhookUrl, served, shares, log } = deps;
 
-  return async function accept(submission: Submission): Promise<boolean> {
-    const isNew = await record(submission);
-    if (confirm === null || (await confirm(submission.id))) return isNew;
+  return async function accept(submission: Submission): Promise<Accepted | null> {
+    const accepted = await record(submission);
+    if (confirm === null || (await confirm(submission.id))) return accepted;
     const message = "The job is not safe yet: no replica of the queue answers. Send it again.";
     throw new ApiError("unavailable", message);
   };
@@ -59,10 +60,10 @@ export function createAccept(deps: AcceptDeps) {
     origin,
     fallback = {},
     complete = async (known) => known,
-  }: Submission): Promise<boolean> {
+  }: Submission): Promise<Accepted | null> {
     const choice = isChosen ? { id, tenant } : null;
     const understood = await takeIn(bytes, contentType, choice, { tenant, dialect });
-    if (understood === "known") return false;
+    if (understood === "known") return null;
     const taken = await complete(understood);
     const {
       model,
@@ -118,7 +119,8 @@ export function createAccept(deps: AcceptDeps) {
     }
     if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (outcome === "created") await enqueue(id, place);
-    return !isChosen || outcome !== "existing";
+    if (isChosen && outcome === "existing") return null;
+    return { id, ...served, priority, metadata, deadlineMs };
   }
 
   /** Its mark as pending stays until it is started, or until the sweep has seen that it is in the queue. */

@@ -1,6 +1,8 @@
 /** A job's events, from the log and then as they happen: no gap, no repetition, however the two overlap. */
 import type { Gap, Job, LogEvent } from "@glimpse/contracts";
 import { endsLog, isTerminal } from "@glimpse/contracts";
+import type { Accepted } from "./ended-job.ts";
+import { endedJob } from "./ended-job.ts";
 import type { Keys, Ledger, Subscriber } from "@glimpse/ledger";
 import { isRedisUnavailable, parseEvent, typeOfEvent } from "@glimpse/ledger";
 
@@ -110,7 +112,7 @@ export async function* follow(
 
 /**
  * The job once it has ended, or as it is after `waitMs` or at the signal. Null when the tenant has no such job.
- * `begin` is called when its events are heard: if it says that the job is new, none has been missed.
+ * `begin` is called when its events are heard; if it accepts a new job, none of them has been missed, and they tell how it ended.
  */
 export async function waitForEnd(
   { ledger, subscriber, keys }: FollowDeps,
@@ -118,16 +120,26 @@ export async function waitForEnd(
   tenant: string,
   waitMs: number,
   signal: AbortSignal,
-  begin: () => Promise<boolean> = async () => false,
+  begin: () => Promise<Accepted | null> = async () => null,
 ): Promise<Job | null> {
   const bell = createBell(signal);
+  const heard: { first?: string; last?: string } = {};
   const stop = await subscriber.subscribe(keys.channel(id), (message) => {
-    if (message === null || endsLog({ type: typeOfEvent(message) })) bell.ring();
+    if (message === null) return bell.ring();
+    heard.first ??= message;
+    if (!endsLog({ type: typeOfEvent(message) })) return;
+    heard.last = message;
+    bell.ring();
   });
   try {
-    const isNew = await begin();
+    const accepted = await begin();
     const until = performance.now() + waitMs;
-    if (isNew) await bell.wait(Math.min(waitMs, recheckMs));
+    if (accepted !== null) {
+      await bell.wait(Math.min(waitMs, recheckMs));
+      const { first, last } = heard;
+      const job = first && last && endedJob(accepted, parseEvent(first), parseEvent(last));
+      if (job) return job;
+    }
     for (;;) {
       const job = await ledger.read(id, tenant);
       const leftMs = until - performance.now();

@@ -105,8 +105,8 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
 
     submit: createSubmit(run, keys, options),
 
-    /** An id that no job has. */
-    newId: () => newJobId(shard),
+    /** An id that no job has; see `newJobId`. */
+    newId: (first?: string) => newJobId(shard, first),
 
     /** The id that an idempotency key chooses: the same for the same tenant, route and key. */
     keyedId: (tenant: string, route: string, key: string) =>

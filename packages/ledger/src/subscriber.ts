@@ -18,16 +18,17 @@ export class Subscriber {
   readonly #channels = new Map<string, Channel>();
   /** Channels that somebody has begun or ceased to listen to in this turn of the event loop: they share a command. */
   #changes: { names: Set<string>; sent: Promise<void> } | undefined;
+  /** What the names of channels begin with that one command subscribes for good. */
+  #family: { prefix: string; subscribed: Promise<unknown> } | undefined;
 
   /** Takes the connection for itself; made with `connectRedis`, which leaves subscribing again to us and drops a silent one. */
   constructor(redis: Redis) {
     this.#redis = redis;
-    redis.on("message", (channel, message) => {
-      for (const listener of this.#channels.get(channel)?.listeners ?? []) listener(message);
-    });
+    redis.on("message", (channel, message) => this.#tell(channel, message));
+    redis.on("pmessage", (_pattern, channel, message) => this.#tell(channel, message));
     let again = redis.status === "ready";
     redis.on("ready", () => {
-      if (again) void this.#resubscribe();
+      if (again || this.#family !== undefined) void this.#resubscribe();
       again = true;
     });
     const pinging = setInterval(() => {
@@ -41,11 +42,16 @@ export class Subscriber {
     return this.#redis.status === "ready";
   }
 
+  /** From now on, channels whose names begin like this need no commands of their own; their messages come all the time. */
+  subscribeFamily(prefix: string): void {
+    this.#family = { prefix, subscribed: this.#joinFamily(prefix) };
+  }
+
   /** Resolves once messages arrive; returns how to stop. Rejects when Redis cannot be reached. */
   async subscribe(name: string, listener: Listener): Promise<() => void> {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      channel = { listeners: new Set(), subscribed: this.#change(name) };
+      channel = { listeners: new Set(), subscribed: this.#familyOf(name) ?? this.#change(name) };
       this.#channels.set(name, channel);
     }
     const { listeners, subscribed } = channel;
@@ -53,7 +59,7 @@ export class Subscriber {
     const stop = () => {
       if (!listeners.delete(listener) || listeners.size > 0) return;
       this.#channels.delete(name);
-      this.#change(name).catch(() => {}); // whoever listens is told by their own promise
+      if (this.#familyOf(name) === undefined) this.#change(name).catch(() => {}); // whoever listens is told by their own promise
     };
     try {
       await subscribed;
@@ -62,6 +68,18 @@ export class Subscriber {
       throw error;
     }
     return stop;
+  }
+
+  /** When the name is of the family, what resolves once that is subscribed. */
+  #familyOf(name: string): Promise<unknown> | undefined {
+    const family = this.#family;
+    return family !== undefined && name.startsWith(family.prefix) ? family.subscribed : undefined;
+  }
+
+  #joinFamily(prefix: string): Promise<unknown> {
+    const subscribed = this.#redis.psubscribe(`${prefix}*`);
+    subscribed.catch(() => {}); // whoever subscribes is told
+    return subscribed;
   }
 
   /** Resolves once the channel is subscribed, or rejects if it cannot be; nothing is said of one that nobody listens to by then. */
@@ -91,8 +109,10 @@ export class Subscriber {
   async #resubscribe(): Promise<void> {
     const redis = this.#redis;
     const names = [...this.#channels.keys()];
+    if (this.#family !== undefined) this.subscribeFamily(this.#family.prefix);
     try {
-      await this.#join(names);
+      await this.#join(names.filter((name) => this.#familyOf(name) === undefined));
+      await this.#family?.subscribed;
     } catch {
       // Lost again, and the next "ready" repeats this; or only slow, and then it has to be lost.
       if (redis.status === "ready") redis.disconnect(true);
@@ -101,6 +121,10 @@ export class Subscriber {
     for (const name of names) {
       for (const listener of this.#channels.get(name)?.listeners ?? []) listener(null);
     }
+  }
+
+  #tell(channel: string, message: string): void {
+    for (const listener of this.#channels.get(channel)?.listeners ?? []) listener(message);
   }
 }
 

@@ -5,7 +5,6 @@ import type { Logger } from "@glimpse/telemetry";
 import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import type { AppEnv } from "../errors.ts";
-import { neededScopes } from "./access.ts";
 
 export type AuditDeps = { auditLog: Pick<AuditLog, "record">; log: Logger };
 
@@ -14,7 +13,7 @@ export function audit({ auditLog, log }: AuditDeps): MiddlewareHandler<AppEnv> {
   return async function audited(c, next) {
     await next();
     const isReading = c.req.method === "GET" || c.req.method === "HEAD";
-    if (isReading || !neededScopes(c).includes("admin")) return;
+    if (isReading || !c.get("needs").includes("admin")) return;
     const entry = entryOf(c);
     log.info(ecsOf(entry), "admin action");
     await auditLog
