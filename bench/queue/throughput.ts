@@ -19,7 +19,10 @@ export type Throughput = {
   scriptsPerJob: number;
 };
 
-/** Medians over the rounds, after one to warm up; each round of each system has `jobs` jobs. */
+/** Jobs before the first round: until then all systems pay for compiling what they run. */
+const warmUpJobs = 10_000;
+
+/** Medians over the rounds; each round of each system has `jobs` jobs. */
 export async function measureThroughput<Name extends string>(
   systems: Record<Name, { system: System; jobs: number }>,
   redis: Redis,
@@ -27,7 +30,8 @@ export async function measureThroughput<Name extends string>(
 ): Promise<Record<Name, Throughput>> {
   const names = Object.keys(systems) as Name[];
   const measured = new Map<Name, Throughput[]>(names.map((name) => [name, []]));
-  for (let i = -1; i < rounds; i++) {
+  for (const name of names) await systems[name].system.run(warmUpJobs);
+  for (let i = 0; i < rounds; i++) {
     for (const name of names) {
       const { system, jobs } = systems[name];
       const before = await readUsage(redis);
@@ -37,7 +41,6 @@ export async function measureThroughput<Name extends string>(
       const s = await seconds(() => system.run(jobs));
       const cpuUs = readAll().map((us, i) => (us - (cpuBefore[i] ?? 0)) / jobs);
       const after = await readUsage(redis);
-      if (i < 0) continue;
       measured.get(name)!.push({
         jobsPerS: jobs / s,
         cpuUsPerJob: cpuUs.reduce((sum, us) => sum + us),
