@@ -39,9 +39,12 @@ async function run(id: string, state: "succeeded" | "failed"): Promise<void> {
   await open.ledger.finish(attempt, outcome, [{ type: "delta", text: output.text }]);
 }
 
+const tell = (job: Accepted, first: unknown, last: unknown) =>
+  endedJob(job, JSON.stringify(first), JSON.stringify(last));
+
 async function told(job: Accepted) {
   const events = await open.ledger.readLog(job.id, -1);
-  return endedJob(job, events[0]!, events.at(-1)!);
+  return tell(job, events[0], events.at(-1));
 }
 
 test("a job that has succeeded is told as the ledger has it", async () => {
@@ -72,6 +75,6 @@ test("what the events do not tell has to be read", async () => {
   expect((await open.ledger.read(joined.id, defaultTenant))?.reused).toBe(true);
   expect(await told(joined)).toBeNull();
   const events = await open.ledger.readLog(first.id, -1);
-  expect(endedJob(first, events[1]!, events.at(-1)!)).toBeNull();
-  expect(endedJob(first, events[0]!, events[1]!)).toBeNull();
+  expect(tell(first, events[1], events.at(-1))).toBeNull();
+  expect(tell(first, events[0], events[1])).toBeNull();
 });

@@ -1,5 +1,5 @@
 /** A job as its log tells it: everything that a client sees of a job that was accepted here and ran to its end. Knows no Redis. */
-import type { Job, LogEvent } from "@glimpse/contracts";
+import type { Job } from "@glimpse/contracts";
 import { jobEvent } from "@glimpse/contracts";
 
 /** What was said of a job when it was accepted. */
@@ -7,11 +7,13 @@ export type Accepted = Pick<Job, "id" | "model" | "version" | "priority" | "meta
   deadlineMs: number;
 };
 
-/** The same as the ledger would read; null when the two events, its first and its last, do not tell all. */
-export function endedJob(accepted: Accepted, first: LogEvent, last: LogEvent): Job | null {
-  const event = jobEvent.safeParse(last).data;
+/** The same as the ledger would read; null when the two events (JSON), its first and its last, do not tell all. */
+export function endedJob(accepted: Accepted, firstJson: string, lastJson: string): Job | null {
+  const first = jobEvent.safeParse(JSON.parse(firstJson)).data;
+  const event = jobEvent.safeParse(JSON.parse(lastJson)).data;
   // One that was answered without being run, or has ended otherwise, has more to tell.
-  if (event?.type !== "succeeded" || event.timings.queue_ms === null || first.id !== 0) return null;
+  if (event?.type !== "succeeded" || event.timings.queue_ms === null || first?.id !== 0)
+    return null;
   const { id, model, version, priority, metadata, deadlineMs } = accepted;
   const createdAtMs = first.at_ms;
   const self = `/v1/jobs/${id}`;

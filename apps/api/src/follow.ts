@@ -137,7 +137,7 @@ export async function waitForEnd(
     if (accepted !== null) {
       await bell.wait(Math.min(waitMs, recheckMs));
       const { first, last } = heard;
-      const job = first && last && endedJob(accepted, parseEvent(first), parseEvent(last));
+      const job = first && last && endedJob(accepted, first, last);
       if (job) return job;
     }
     for (;;) {

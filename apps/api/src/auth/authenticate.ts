@@ -1,7 +1,7 @@
 /** Who asks, and whether they may: for every request, before any route. */
 import type { Scope } from "@glimpse/contracts";
 import type { Logger } from "@glimpse/telemetry";
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler, Next } from "hono";
 import { ApiError } from "../api-error.ts";
 import type { AppEnv } from "../errors.ts";
 import type { Links } from "../links.ts";
@@ -23,15 +23,19 @@ export function authenticate({
   auth: { checks, links },
   log,
 }: AuthDeps): MiddlewareHandler<AppEnv> {
-  return async function authenticated(c, next) {
+  return function authenticated(c, next) {
     const needs = neededScopes(c);
     c.set("needs", needs);
-    const caller = Array.isArray(checks) ? await callerOf(c, needs, checks) : checks;
-    c.set("caller", caller);
-    const missing = needs.find((need) => !caller.scopes.includes(need));
-    if (missing !== undefined) throw insufficient(c, missing);
-    await next();
+    if (!Array.isArray(checks)) return admit(c, checks, next);
+    return callerOf(c, needs, checks).then((caller) => admit(c, caller, next));
   };
+
+  function admit(c: Context<AppEnv>, caller: Caller, next: Next): Promise<void> {
+    c.set("caller", caller);
+    const missing = c.get("needs").find((need) => !caller.scopes.includes(need));
+    if (missing !== undefined) throw insufficient(c, missing);
+    return next();
+  }
 
   async function callerOf(c: Context<AppEnv>, needs: Scope[], kinds: Check[]): Promise<Caller> {
     if (needs.length === 0) return nobody;

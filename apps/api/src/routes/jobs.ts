@@ -153,7 +153,7 @@ function accepted(c: Context<AppEnv>, job: Job): Response {
 }
 
 function readWaitMs(c: Context<AppEnv>, fallbackS: number): number {
-  const { wait = fallbackS } = validate(waitQuery, c.req.query());
+  const { wait = fallbackS } = validate(waitQuery, { wait: c.req.query("wait") });
   return Math.min(wait, maxWaitS) * 1_000;
 }
 
