@@ -58,3 +58,15 @@ test("a family of channels is heard without subscribing to any, also after a los
   await redis.publish(`${prefix}:f2`, "d");
   await expect.poll(() => heard).toEqual(["a", null, "b", "d"]);
 });
+
+test("where Redis allows no patterns, a family's channels are subscribed one by one", async () => {
+  const { redis, subscriber, prefix, listening } = open;
+  await expect.poll(() => subscriber.isReady).toBe(true);
+  listening.psubscribe = () => Promise.reject(new Error("NOPERM no channel access"));
+  subscriber.subscribeFamily(`${prefix}:f`);
+  await expect(subscriber.subscribe(`${prefix}:f1`, () => {})).rejects.toThrow("NOPERM");
+  const heard: (string | null)[] = [];
+  await subscriber.subscribe(`${prefix}:f1`, (message) => heard.push(message));
+  expect(await redis.publish(`${prefix}:f1`, "a")).toBe(1);
+  await expect.poll(() => heard).toEqual(["a"]);
+});

@@ -18,8 +18,8 @@ export class Subscriber {
   readonly #channels = new Map<string, Channel>();
   /** Channels that somebody has begun or ceased to listen to in this turn of the event loop: they share a command. */
   #changes: { names: Set<string>; sent: Promise<void> } | undefined;
-  /** What the names of channels begin with that one command subscribes for good. */
-  #family: { prefix: string; subscribed: Promise<unknown> } | undefined;
+  /** What the names of channels begin with that one command subscribes for good; not `subscribed` when that has failed. */
+  #family: { prefix: string; subscribed?: Promise<unknown> | undefined } | undefined;
 
   /** Takes the connection for itself; made with `connectRedis`, which leaves subscribing again to us and drops a silent one. */
   constructor(redis: Redis) {
@@ -44,14 +44,15 @@ export class Subscriber {
 
   /** From now on, channels whose names begin like this need no commands of their own; their messages come all the time. */
   subscribeFamily(prefix: string): void {
-    this.#family = { prefix, subscribed: this.#joinFamily(prefix) };
+    this.#family = { prefix };
+    this.#joinFamily().catch(() => {}); // whoever subscribes tries again
   }
 
   /** Resolves once messages arrive; returns how to stop. Rejects when Redis cannot be reached. */
   async subscribe(name: string, listener: Listener): Promise<() => void> {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      channel = { listeners: new Set(), subscribed: this.#familyOf(name) ?? this.#change(name) };
+      channel = { listeners: new Set(), subscribed: this.#begin(name) };
       this.#channels.set(name, channel);
     }
     const { listeners, subscribed } = channel;
@@ -59,7 +60,7 @@ export class Subscriber {
     const stop = () => {
       if (!listeners.delete(listener) || listeners.size > 0) return;
       this.#channels.delete(name);
-      if (this.#familyOf(name) === undefined) this.#change(name).catch(() => {}); // whoever listens is told by their own promise
+      if (!this.#isOfFamily(name)) this.#change(name).catch(() => {}); // whoever listens is told by their own promise
     };
     try {
       await subscribed;
@@ -70,16 +71,27 @@ export class Subscriber {
     return stop;
   }
 
-  /** When the name is of the family, what resolves once that is subscribed. */
-  #familyOf(name: string): Promise<unknown> | undefined {
-    const family = this.#family;
-    return family !== undefined && name.startsWith(family.prefix) ? family.subscribed : undefined;
+  #begin(name: string): Promise<unknown> {
+    if (!this.#isOfFamily(name)) return this.#change(name);
+    return this.#family?.subscribed ?? this.#joinFamily();
   }
 
-  #joinFamily(prefix: string): Promise<unknown> {
-    const subscribed = this.#redis.psubscribe(`${prefix}*`);
-    subscribed.catch(() => {}); // whoever subscribes is told
-    return subscribed;
+  #isOfFamily(name: string): boolean {
+    return this.#family !== undefined && name.startsWith(this.#family.prefix);
+  }
+
+  /** A Redis that allows no patterns is asked for each channel from then on. */
+  async #joinFamily(): Promise<void> {
+    const family = this.#family;
+    if (family === undefined) return;
+    family.subscribed = this.#redis.psubscribe(`${family.prefix}*`);
+    try {
+      await family.subscribed;
+    } catch (error) {
+      family.subscribed = undefined;
+      if (error instanceof Error && error.message.startsWith("NOPERM")) this.#family = undefined;
+      throw error;
+    }
   }
 
   /** Resolves once the channel is subscribed, or rejects if it cannot be; nothing is said of one that nobody listens to by then. */
@@ -109,10 +121,9 @@ export class Subscriber {
   async #resubscribe(): Promise<void> {
     const redis = this.#redis;
     const names = [...this.#channels.keys()];
-    if (this.#family !== undefined) this.subscribeFamily(this.#family.prefix);
     try {
-      await this.#join(names.filter((name) => this.#familyOf(name) === undefined));
-      await this.#family?.subscribed;
+      const others = names.filter((name) => !this.#isOfFamily(name));
+      await Promise.all([this.#joinFamily(), this.#join(others)]);
     } catch {
       // Lost again, and the next "ready" repeats this; or only slow, and then it has to be lost.
       if (redis.status === "ready") redis.disconnect(true);
