@@ -13,7 +13,7 @@ export type System = {
   /** Hands over this many jobs, some at a time, and resolves when all are done. */
   run: (jobs: number) => Promise<void>;
   /** Its processes but for this one and Redis. */
-  pids: () => number[];
+  pids: () => Partial<Record<"api" | "worker", number[]>>;
   stop: () => Promise<void>;
 };
 
@@ -57,7 +57,7 @@ export async function startBullmq(redisUrl: string, workerUrl = redisUrl): Promi
   return {
     queue,
     worker,
-    pids: () => [worker.pid],
+    pids: () => ({ worker: [worker.pid] }),
     async listen() {
       events = new QueueEvents("bare", { connection: listening });
       events.on("completed", ({ jobId }) => waiting.get(jobId)?.());
@@ -97,7 +97,7 @@ export async function startBareRedis(redisUrl: string): Promise<System> {
     return { job, pushed: redis.lpush("wait", job) };
   };
   return {
-    pids: () => [worker.pid],
+    pids: () => ({ worker: [worker.pid] }),
     async ask() {
       const { job } = push();
       await new Promise<void>((resolve) => waiting.set(job, resolve));

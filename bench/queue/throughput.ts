@@ -8,6 +8,10 @@ export type Throughput = {
   jobsPerS: number;
   /** Of the producer or client, Redis and all processes between them; NaN where there is no /proc. */
   cpuUsPerJob: number;
+  /** Of that, the producer's or client's, which is this process, and those between it and Redis. */
+  clientUsPerJob: number;
+  apiUsPerJob: number;
+  workerUsPerJob: number;
   /** Redis's main thread, its network included. */
   redisUsPerJob: number;
   /** Those inside scripts included. */
@@ -15,7 +19,10 @@ export type Throughput = {
   scriptsPerJob: number;
 };
 
-/** Medians over the rounds, after one to warm up; each round of each system has `jobs` jobs. */
+/** Jobs before the first round: until then all systems pay for compiling what they run. */
+const warmUpJobs = 10_000;
+
+/** Medians over the rounds; each round of each system has `jobs` jobs. */
 export async function measureThroughput<Name extends string>(
   systems: Record<Name, { system: System; jobs: number }>,
   redis: Redis,
@@ -23,19 +30,23 @@ export async function measureThroughput<Name extends string>(
 ): Promise<Record<Name, Throughput>> {
   const names = Object.keys(systems) as Name[];
   const measured = new Map<Name, Throughput[]>(names.map((name) => [name, []]));
-  for (let i = -1; i < rounds; i++) {
+  for (const name of names) await systems[name].system.run(warmUpJobs);
+  for (let i = 0; i < rounds; i++) {
     for (const name of names) {
       const { system, jobs } = systems[name];
       const before = await readUsage(redis);
-      const pids = [process.pid, before.pid, ...system.pids()];
-      const cpuBefore = readCpuUs(pids);
+      const { api = [], worker = [] } = system.pids();
+      const readAll = () => [[process.pid], api, worker, [before.pid]].map(readCpuUs);
+      const cpuBefore = readAll();
       const s = await seconds(() => system.run(jobs));
-      const cpuUs = readCpuUs(pids) - cpuBefore;
+      const cpuUs = readAll().map((us, i) => (us - (cpuBefore[i] ?? 0)) / jobs);
       const after = await readUsage(redis);
-      if (i < 0) continue;
       measured.get(name)!.push({
         jobsPerS: jobs / s,
-        cpuUsPerJob: cpuUs / jobs,
+        cpuUsPerJob: cpuUs.reduce((sum, us) => sum + us),
+        clientUsPerJob: cpuUs[0]!,
+        apiUsPerJob: cpuUs[1]!,
+        workerUsPerJob: cpuUs[2]!,
         redisUsPerJob: (after.cpuUs - before.cpuUs) / jobs,
         commandsPerJob: (after.commands - before.commands) / jobs,
         scriptsPerJob: (after.scripts - before.scripts) / jobs,
@@ -52,6 +63,9 @@ function medians(runs: Throughput[]): Throughput {
   return {
     jobsPerS: of("jobsPerS", 0),
     cpuUsPerJob: of("cpuUsPerJob", 0),
+    clientUsPerJob: of("clientUsPerJob", 0),
+    apiUsPerJob: of("apiUsPerJob", 0),
+    workerUsPerJob: of("workerUsPerJob", 0),
     redisUsPerJob: of("redisUsPerJob", 1),
     commandsPerJob: of("commandsPerJob", 1),
     scriptsPerJob: of("scriptsPerJob", 2),

@@ -1,16 +1,17 @@
 /** The whole path: HTTP, API, ledger, BullMQ, worker; only the engine is a stand-in. */
+import type { Job } from "@glimpse/contracts";
 import { job } from "@glimpse/contracts";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Pool } from "undici";
+import { request } from "undici";
 import type { Child } from "./children.ts";
 import { startApi, startChild } from "./children.ts";
+import { createHttp } from "./http.ts";
 import type { System } from "./systems.ts";
 import { many, slots } from "./systems.ts";
 
 const workersFile = new URL("./workers.ts", import.meta.url);
 /** Workers that share a process: each has an event loop's time enough. */
 const workersAProcess = 16;
-const jsonBody = { "Content-Type": "application/json" };
 
 export type Whole = Awaited<ReturnType<typeof startWhole>>;
 
@@ -18,7 +19,7 @@ export type Whole = Awaited<ReturnType<typeof startWhole>>;
 export async function startWhole(redisUrl: string) {
   const env = { REDIS_URL: redisUrl, KEY_PREFIX: "bench", MODEL_DIR: "models/nano" };
   const api = await startApi(env);
-  const http = new Pool(api.url, { connections: 2_048, pipelining: 1 });
+  const http = createHttp(api.url);
   let prompt = "take 0";
   let processes: Child[] = [];
   let refused = 0;
@@ -39,29 +40,28 @@ export async function startWhole(redisUrl: string) {
   }
 
   /** Refused for now, it is sent again as the refusal says, like every client's. */
-  async function post(path: string): Promise<Buffer> {
-    const body = JSON.stringify({ prompt });
+  async function post(path: string): Promise<string> {
+    const json = JSON.stringify({ prompt });
     for (;;) {
-      const response = await http.request({ path, method: "POST", headers: jsonBody, body });
-      const text = Buffer.from(await response.body.arrayBuffer());
-      if (response.statusCode <= 202) return text;
-      if (response.statusCode !== 503) throw new Error(`${response.statusCode} ${text.toString()}`);
+      const { status, head, body } = await http.post(path, json);
+      if (status <= 202) return body;
+      if (status !== 503) throw new Error(`${status} ${body}`);
       refused++;
-      await sleep(Number(response.headers["retry-after"]) * 1_000);
+      await sleep(Number(/^retry-after: *(\d+)/im.exec(head)?.[1]) * 1_000);
     }
   }
 
-  const submit = async () => job.parse(JSON.parse((await post("/v1/jobs")).toString()));
+  const submit = async () => job.parse(JSON.parse(await post("/v1/jobs")));
 
   async function ask(): Promise<void> {
-    const answer = JSON.parse((await post("/v1/infer?wait=60")).toString()) as { state: string };
-    if (answer.state !== "succeeded") throw new Error(`a job is ${answer.state}`);
+    const { state, output } = JSON.parse(await post("/v1/infer?wait=60")) as Job;
+    if (state !== "succeeded" || output?.text !== "A circle.") throw new Error(`a job is ${state}`);
   }
 
   /** Submits a job and resolves at the first piece of its answer. */
   async function firstPiece(): Promise<void> {
     const { links } = await submit();
-    const { body } = await http.request({ path: links.events, method: "GET" });
+    const { body } = await request(`${api.url}${links.events}`);
     let isHere = false;
     for await (const part of body) isHere ||= (part as Buffer).includes("event: delta");
     if (!isHere) throw new Error("no piece came");
@@ -71,9 +71,9 @@ export async function startWhole(redisUrl: string) {
   const system: System = {
     ask,
     run: (jobs) => many(jobs, ask),
-    pids: () => [api.pid, ...processes.map(({ pid }) => pid)],
+    pids: () => ({ api: [api.pid], worker: processes.map(({ pid }) => pid) }),
     async stop() {
-      await http.close();
+      http.close();
       await dismiss();
       await api.stop();
     },

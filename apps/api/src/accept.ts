@@ -4,6 +4,7 @@ import type { Confirm, Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import type { Admission } from "./admission/admission.ts";
 import { ApiError } from "./api-error.ts";
+import type { Accepted } from "./ended-job.ts";
 import type { Shares } from "./config.ts";
 import type { Intake, TakenIn } from "./intake.ts";
 import type { CheckWebhookUrl } from "./webhook-url.ts";
@@ -21,12 +22,13 @@ export type AcceptDeps = {
   log: Logger;
 };
 
-/** `chosenId`: the id that the request has chosen for its job, or null for a new one. */
+/** `isChosen`: the request itself has chosen the job's id, so that the job may be there already. */
 export type Submission = {
   bytes: Uint8Array<ArrayBuffer>;
   contentType: string;
   tenant: string;
-  chosenId: string | null;
+  id: string;
+  isChosen: boolean;
   /** What the body is written in; our own if missing. */
   dialect?: Dialect;
   /** Where its client reached the API. */
@@ -37,16 +39,13 @@ export type Submission = {
   complete?: (taken: TakenIn) => Promise<TakenIn>;
 };
 
-/** `isNew` is false when the same request had been accepted before. */
-export type Accepted = { id: string; isNew: boolean };
-
-/** The returned function resolves once the job cannot be lost any more. Throws ApiErrors. */
+/** The returned function resolves once the job cannot be lost any more, to what is new, or to null if it was there already. Throws ApiErrors. */
 export function createAccept(deps: AcceptDeps) {
   const { ledger, queues, admission, takeIn, confirm, checkWebhookUrl, served, shares, log } = deps;
 
-  return async function accept(submission: Submission): Promise<Accepted> {
+  return async function accept(submission: Submission): Promise<Accepted | null> {
     const accepted = await record(submission);
-    if (confirm === null || (await confirm(accepted.id))) return accepted;
+    if (confirm === null || (await confirm(submission.id))) return accepted;
     const message = "The job is not safe yet: no replica of the queue answers. Send it again.";
     throw new ApiError("unavailable", message);
   };
@@ -55,15 +54,16 @@ export function createAccept(deps: AcceptDeps) {
     bytes,
     contentType,
     tenant,
-    chosenId,
+    id,
+    isChosen,
     dialect,
     origin,
     fallback = {},
     complete = async (known) => known,
-  }: Submission): Promise<Accepted> {
-    const choice = chosenId === null ? null : { id: chosenId, tenant };
+  }: Submission): Promise<Accepted | null> {
+    const choice = isChosen ? { id, tenant } : null;
     const understood = await takeIn(bytes, contentType, choice, { tenant, dialect });
-    if (understood === "known") return { id: chosenId ?? "", isNew: false };
+    if (understood === "known") return null;
     const taken = await complete(understood);
     const {
       model,
@@ -78,7 +78,6 @@ export function createAccept(deps: AcceptDeps) {
     }
     const { webhook } = taken;
     if (webhook !== undefined) await checkWebhookUrl(webhook.url, "webhook.url");
-    const chosen = chosenId !== null && fingerprint !== null && { id: chosenId, fingerprint };
     const { version } = served;
     const deadlineMs = taken.deadlineMs ?? fallback.deadlineMs ?? shares.defaultDeadlineMs;
     const standing = {
@@ -98,9 +97,9 @@ export function createAccept(deps: AcceptDeps) {
       standing,
       ...(asked && { asked: { ...asked, ...(origin !== undefined && { origin }) } }),
       ...(webhook && { webhook }),
-      ...(chosen && { chosen }),
+      chosen: { id, fingerprint: fingerprint ?? "" },
     };
-    const { id, outcome, place } = await ledger.submit(job);
+    const { outcome, place } = await ledger.submit(job);
     if (outcome === "conflict") {
       throw new ApiError(
         "idempotency_conflict",
@@ -120,7 +119,8 @@ export function createAccept(deps: AcceptDeps) {
     }
     if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (outcome === "created") await enqueue(id, place);
-    return { id, isNew: chosenId === null || outcome !== "existing" };
+    if (isChosen && outcome === "existing") return null;
+    return { id, ...served, priority, metadata, deadlineMs };
   }
 
   /** Its mark as pending stays until it is started, or until the sweep has seen that it is in the queue. */

@@ -2,7 +2,6 @@
 import { fileURLToPath } from "node:url";
 import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
-import { requestId } from "hono/request-id";
 import { ApiError } from "./api-error.ts";
 import { openToOrigins } from "./cors.ts";
 import type { AuditDeps } from "./auth/audit.ts";
@@ -16,7 +15,7 @@ import type { ReplicateDeps } from "./doors/replicate/routes.ts";
 import { replicateDoor } from "./doors/replicate/routes.ts";
 import type { AppEnv } from "./errors.ts";
 import { createErrorHandler } from "./errors.ts";
-import { securityHeaders } from "./headers.ts";
+import { nameRequest, securityHeaders } from "./headers.ts";
 import type { Gates } from "./limits/gates.ts";
 import { onlyOwnPages } from "./own-pages.ts";
 import type { AdminRoutesDeps } from "./routes/admin.ts";
@@ -28,15 +27,14 @@ import type { ServiceRoutesDeps } from "./routes/service.ts";
 import { serviceRoutes } from "./routes/service.ts";
 import type { WebhookRoutesDeps } from "./routes/webhooks.ts";
 import { webhookRoutes } from "./routes/webhooks.ts";
+import { createWaiting } from "./wait.ts";
 
-export type AppDeps = JobRoutesDeps &
+export type AppDeps = Omit<JobRoutesDeps & BatchDeps & ReplicateDeps, "waiting"> &
   ServiceRoutesDeps &
   AdminRoutesDeps &
   AuthDeps &
   AuditDeps &
-  WebhookRoutesDeps &
-  BatchDeps &
-  ReplicateDeps & {
+  WebhookRoutesDeps & {
     gates: Gates;
     /** Origins whose pages may call the API from a browser. */
     corsOrigins: readonly string[];
@@ -46,12 +44,14 @@ export type AppDeps = JobRoutesDeps &
 
 const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
 
-export function createApp(deps: AppDeps): Hono<AppEnv> {
+export function createApp(settings: AppDeps): Hono<AppEnv> {
+  const deps = { ...settings, waiting: createWaiting(settings) };
   const app = new Hono<AppEnv>();
 
-  app.use(requestId());
+  // What waits for nothing makes no promise, and what is switched off is not there: each costs every request some microseconds.
+  app.use(nameRequest);
   app.use(securityHeaders);
-  app.use(openToOrigins(deps.corsOrigins));
+  if (deps.corsOrigins.length > 0) app.use(openToOrigins(deps.corsOrigins));
   // Whoever keeps a connection to a process that stops would meet its end with the next request.
   app.use(async (c, next) => {
     await next();
@@ -60,9 +60,9 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   // Before rates: a page elsewhere must not use up what an address may ask.
   app.use(onlyOwnPages(deps));
   app.use(deps.gates.address);
-  app.use(deps.gates.byAddress);
+  if (deps.gates.byAddress !== null) app.use(deps.gates.byAddress);
   app.use(authenticate(deps));
-  app.use(deps.gates.byKey);
+  if (deps.gates.byKey !== null) app.use(deps.gates.byKey);
   app.use(deps.gates.streams);
   app.use(audit(deps));
   app.onError(createErrorHandler(deps.log, deps.metrics));

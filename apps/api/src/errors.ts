@@ -1,20 +1,26 @@
 /** From errors to the one body that clients get. What we did not throw on purpose never shows its text. */
+import type { Scope } from "@glimpse/contracts";
 import { errorCodes, problemOf } from "@glimpse/contracts";
 import { BlobError, isRedisUnavailable } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import type { RequestIdVariables } from "hono/request-id";
 import { ApiError } from "./api-error.ts";
 import type { Caller } from "./auth/caller.ts";
 import type { ApiMetrics } from "./metrics.ts";
 
-/** `outgoing` is there when a server stands behind the app; `address` is the client's, null without one. */
+/**
+ * `outgoing` is there when a server stands behind the app; `address` is the client's, null without one; `needs` are the scopes
+ * that the request's route needs.
+ */
 export type AppEnv = {
   Bindings: Partial<HttpBindings>;
-  Variables: RequestIdVariables & {
+  Variables: {
+    requestId: string;
     address: string | null;
+    needs: Scope[];
     caller: Caller;
+    isEventStream?: boolean;
     auditTarget?: string;
   };
 };

@@ -1,6 +1,8 @@
 /** A job's events, from the log and then as they happen: no gap, no repetition, however the two overlap. */
 import type { Gap, Job, LogEvent } from "@glimpse/contracts";
 import { endsLog, isTerminal } from "@glimpse/contracts";
+import type { Accepted } from "./ended-job.ts";
+import { endedJob } from "./ended-job.ts";
 import type { Keys, Ledger, Subscriber } from "@glimpse/ledger";
 import { isRedisUnavailable, parseEvent, typeOfEvent } from "@glimpse/ledger";
 
@@ -23,6 +25,9 @@ export function isIdle(followed: Followed): followed is Idle {
 /** A reader that has this much waiting gets it from the log instead, by portions: what is kept for slow readers is bounded. */
 const maxInboxChars = 64 * 1024;
 const portion = 100;
+
+/** An announcement of the end may have been lost: whoever waits for it looks again after so long. */
+const recheckMs = 15_000;
 
 /** How long to wait before the log is read again when Redis did not answer. */
 const retryMs = 1_000;
@@ -105,31 +110,46 @@ export async function* follow(
   }
 }
 
-/** The job once it has ended, or as it is after `waitMs` or at the signal. Null when the tenant has no such job. */
+/**
+ * The job once it has ended, or as it is after `waitMs` or at the signal. Null when the tenant has no such job.
+ * `begin` is called when its events are heard; if it accepts a new job, none of them has been missed, and they tell how it ended.
+ */
 export async function waitForEnd(
   { ledger, subscriber, keys }: FollowDeps,
   id: string,
   tenant: string,
   waitMs: number,
   signal: AbortSignal,
+  begin: () => Promise<Accepted | null> = async () => null,
 ): Promise<Job | null> {
-  const until = performance.now() + waitMs;
   const bell = createBell(signal);
+  const heard: { first?: string; last?: string } = {};
   const stop = await subscriber.subscribe(keys.channel(id), (message) => {
-    if (message === null || endsLog({ type: typeOfEvent(message) })) bell.ring();
+    if (message === null) return bell.ring();
+    heard.first ??= message;
+    if (!endsLog({ type: typeOfEvent(message) })) return;
+    heard.last = message;
+    bell.ring();
   });
   try {
+    const accepted = await begin();
+    const until = performance.now() + waitMs;
+    if (accepted !== null) {
+      await bell.wait(Math.min(waitMs, recheckMs));
+      const { first, last } = heard;
+      const job = first && last && endedJob(accepted, first, last);
+      if (job) return job;
+    }
     for (;;) {
-      const state = await ledger.readState(id, tenant);
+      const job = await ledger.read(id, tenant);
       const leftMs = until - performance.now();
-      if (state === null || isTerminal(state) || leftMs <= 0 || signal.aborted) break;
-      await bell.wait(Math.min(leftMs, 15_000));
+      if (job === null || isTerminal(job.state) || leftMs <= 0 || signal.aborted) return job;
+      await bell.wait(Math.min(leftMs, recheckMs));
     }
   } finally {
     stop();
     bell.close();
   }
-  return ledger.read(id, tenant);
 }
 
 /** One waits until another rings, the signal is aborted or the time is up; a ring before the wait ends it at once. */

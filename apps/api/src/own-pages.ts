@@ -22,16 +22,27 @@ const reading = new Set(["GET", "HEAD"]);
 export function onlyOwnPages(settings: OwnPagesSettings): MiddlewareHandler<AppEnv> {
   const { corsOrigins, publicUrl, isOpenLocally } = settings;
   const publicHost = publicUrl === null ? null : new URL(publicUrl).hostname;
-  return async (c, next) => {
+  const isMisnamedOrigin = remembered((origin) => !isOwnName(new URL(origin).hostname, publicHost));
+  return (c, next) => {
     const isForeign = isAcrossOrigins(c) && !corsOrigins.includes(c.req.header("Origin") ?? "");
-    const isMisnamed = isOpenLocally && !isOwnName(new URL(c.req.url).hostname, publicHost);
+    const isMisnamed =
+      isOpenLocally && isMisnamedOrigin(/^[^:]*:\/\/[^/]*/.exec(c.req.url)?.[0] ?? "");
     if ((isForeign || isMisnamed) && !isHarmless(c)) {
       const message = isForeign
         ? "A page of another origin may not ask this; see CORS_ORIGINS."
         : "This address is not known by that name; see PUBLIC_URL.";
       throw new ApiError("origin_not_allowed", message);
     }
-    await next();
+    return next();
+  };
+}
+
+/** What the function has said last is not asked again: nearly all requests call us by one name. */
+function remembered(of: (text: string) => boolean): (text: string) => boolean {
+  let last = { text: "", said: false };
+  return (text) => {
+    if (text !== last.text) last = { text, said: of(text) };
+    return last.said;
   };
 }
 

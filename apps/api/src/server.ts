@@ -82,9 +82,11 @@ function refusalBeforeApp({ url, method, rawHeaders }: IncomingMessage) {
   if (!url?.startsWith("/"))
     return new ApiError("invalid_http", "The request's target must be a path.");
   if (method === "TRACE") return new ApiError("method_not_allowed", "TRACE is not possible here.");
-  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
-  if (hosts.length !== 1)
-    return new ApiError("invalid_http", "The request must have one Host header.");
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === "host") hosts++;
+  }
+  if (hosts !== 1) return new ApiError("invalid_http", "The request must have one Host header.");
   return null;
 }
 

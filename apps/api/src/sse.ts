@@ -1,14 +1,22 @@
 /** Server-sent events from a job's events. A client that reads slowly is waited for, one that does not read is cut. */
+import type { Context } from "hono";
+import type { AppEnv } from "./errors.ts";
 import type { Followed } from "./follow.ts";
 import { isGap, isIdle } from "./follow.ts";
 import { createLeaving } from "./leaving.ts";
 
-export const sseHeaders = {
+const headers = {
   "Content-Type": "text/event-stream",
   // Proxies that compress or buffer would hold events back.
   "Cache-Control": "no-cache, no-transform",
   "X-Accel-Buffering": "no",
 };
+
+/** The answer that is this stream of `createSse`. */
+export function answerWith(c: Context<AppEnv>, stream: ReadableStream<Uint8Array>): Response {
+  c.set("isEventStream", true);
+  return c.body(stream, 200, headers);
+}
 
 /** A comment: keeps the connection from being taken for dead. */
 export const idleFrame = ": idle\n\n";

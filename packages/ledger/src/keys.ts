@@ -4,9 +4,9 @@ import { fingerprint } from "./fingerprint.ts";
 
 export type Keys = ReturnType<typeof createKeys>;
 
-/** A new job id: 122 random bits, which Node has in stock, and the shard it lives on. */
-export function newJobId(shard: string): string {
-  return `job_${shard}_${randomUUID().replaceAll("-", "")}`;
+/** A new job id: 122 random bits, which Node has in stock, and the shard it lives on. 32 of them may be given, to make ids that begin alike. */
+export function newJobId(shard: string, first = ""): string {
+  return `job_${shard}_${first}${randomUUID().replaceAll("-", "").slice(first.length)}`;
 }
 
 /** The job id that belongs to an idempotency key; `scope` is whom and what the key is for, such as the tenant and the route. */
@@ -16,7 +16,8 @@ export function keyedJobId(shard: string, scope: string[], key: string): string 
 
 /** The shard of a job id that `jobId` of the contracts has accepted. */
 export function shardOf(id: string): string {
-  return id.split("_")[1] ?? "";
+  const from = id.indexOf("_") + 1;
+  return id.slice(from, id.indexOf("_", from));
 }
 
 /** The keys that every script begins with which can start or end a job, in the order of _end.lua. */

@@ -18,7 +18,7 @@ import type { Redis } from "ioredis";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { Keys } from "./keys.ts";
-import { keyedJobId, keysOfEnd, shardOf } from "./keys.ts";
+import { keyedJobId, keysOfEnd, newJobId, shardOf } from "./keys.ts";
 import { readLog } from "./log.ts";
 import { createList } from "./list.ts";
 import { parseRecord, recordFields } from "./record.ts";
@@ -104,6 +104,9 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     shard,
 
     submit: createSubmit(run, keys, options),
+
+    /** An id that no job has; see `newJobId`. */
+    newId: (first?: string) => newJobId(shard, first),
 
     /** The id that an idempotency key chooses: the same for the same tenant, route and key. */
     keyedId: (tenant: string, route: string, key: string) =>

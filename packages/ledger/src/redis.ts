@@ -60,7 +60,7 @@ function gatherWrites(socket: Redis["stream"]): void {
   socket.write = (...args: unknown[]) => {
     if (socket.writableCorked === 0) {
       socket.cork();
-      process.nextTick(() => socket.uncork());
+      setImmediate(() => socket.uncork());
     }
     return write(...args);
   };

@@ -2,25 +2,27 @@
 import type { AuditEntry } from "@glimpse/contracts";
 import type { AuditLog } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler, Next } from "hono";
 import { matchedRoutes } from "hono/route";
 import type { AppEnv } from "../errors.ts";
-import { neededScopes } from "./access.ts";
 
 export type AuditDeps = { auditLog: Pick<AuditLog, "record">; log: Logger };
 
 /** Stands behind `authenticate`: whoever gets here may do what they do. Reading is not recorded. */
 export function audit({ auditLog, log }: AuditDeps): MiddlewareHandler<AppEnv> {
-  return async function audited(c, next) {
-    await next();
+  return function audited(c, next) {
     const isReading = c.req.method === "GET" || c.req.method === "HEAD";
-    if (isReading || !neededScopes(c).includes("admin")) return;
+    return isReading || !c.get("needs").includes("admin") ? next() : recorded(c, next);
+  };
+
+  async function recorded(c: Context<AppEnv>, next: Next): Promise<void> {
+    await next();
     const entry = entryOf(c);
     log.info(ecsOf(entry), "admin action");
     await auditLog
       .record(entry)
       .catch((error: unknown) => log.error({ error }, "admin action is not in the audit log"));
-  };
+  }
 }
 
 /** Says what a request is about, where its path does not. */

@@ -1,7 +1,7 @@
 /** Who asks, and whether they may: for every request, before any route. */
 import type { Scope } from "@glimpse/contracts";
 import type { Logger } from "@glimpse/telemetry";
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler, Next } from "hono";
 import { ApiError } from "../api-error.ts";
 import type { AppEnv } from "../errors.ts";
 import type { Links } from "../links.ts";
@@ -23,19 +23,23 @@ export function authenticate({
   auth: { checks, links },
   log,
 }: AuthDeps): MiddlewareHandler<AppEnv> {
-  return async function authenticated(c, next) {
+  return function authenticated(c, next) {
     const needs = neededScopes(c);
-    const caller = await callerOf(c, needs);
-    c.set("caller", caller);
-    const missing = needs.find((need) => !caller.scopes.includes(need));
-    if (missing !== undefined) throw insufficient(c, missing);
-    await next();
+    c.set("needs", needs);
+    if (!Array.isArray(checks)) return admit(c, checks, next);
+    return callerOf(c, needs, checks).then((caller) => admit(c, caller, next));
   };
 
-  async function callerOf(c: Context<AppEnv>, needs: Scope[]): Promise<Caller> {
-    if (!Array.isArray(checks)) return checks;
+  function admit(c: Context<AppEnv>, caller: Caller, next: Next): Promise<void> {
+    c.set("caller", caller);
+    const missing = c.get("needs").find((need) => !caller.scopes.includes(need));
+    if (missing !== undefined) throw insufficient(c, missing);
+    return next();
+  }
+
+  async function callerOf(c: Context<AppEnv>, needs: Scope[], kinds: Check[]): Promise<Caller> {
     if (needs.length === 0) return nobody;
-    const found = await identify(c);
+    const found = await identify(c, kinds);
     if (found !== null && !("refused" in found)) return found;
     if (found !== null) {
       log.info({ request_id: c.get("requestId"), reason: found.refused }, "credentials refused");
@@ -44,7 +48,7 @@ export function authenticate({
   }
 
   /** Null when the request has no credentials at all. */
-  async function identify(c: Context<AppEnv>): Promise<Caller | Refused | null> {
+  async function identify(c: Context<AppEnv>, kinds: Check[]): Promise<Caller | Refused | null> {
     const header = c.req.header("Authorization");
     if (header === undefined) {
       const token = c.req.query("token");
@@ -53,7 +57,7 @@ export function authenticate({
     // Token is what old clients of other services say.
     const credential = /^(?:Bearer|Token) +([\w.~+/-]+=*)$/i.exec(header)?.[1];
     if (credential === undefined) return { refused: "not a bearer's credentials" };
-    for (const check of Array.isArray(checks) ? checks : []) {
+    for (const check of kinds) {
       const found = await check(credential);
       if (found !== null) return found;
     }

@@ -108,7 +108,8 @@ export function runBatches(deps: BatchDeps, { dialect, lineOf, noticeOf }: Batch
         bytes: new Uint8Array(line), // a thread takes its own away
         contentType: "application/json",
         tenant,
-        chosenId: jobOf(id, number),
+        id: jobOf(id, number),
+        isChosen: true,
         dialect,
         fallback: { priority: "low", deadlineMs: Math.max(1, batch.expiresMs - Date.now()) },
       });

@@ -17,14 +17,15 @@ import { follow, isGap, isIdle } from "../follow.ts";
 import type { Gates } from "../limits/gates.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
 import type { SseForm } from "../sse.ts";
-import { createSse, idleFrame, sseHeaders } from "../sse.ts";
+import { answerWith, createSse, idleFrame } from "../sse.ts";
 import { tenantOf } from "../tenant.ts";
-import { createWait } from "../wait.ts";
+import type { Waiting } from "../wait.ts";
 import { createRetelling } from "./retelling.ts";
 
 export type DoorDeps = AcceptDeps &
   FollowDeps & {
     limits: Limits;
+    waiting: Waiting;
     closing: AbortSignal;
     streamStallMs: number;
     gates: Pick<Gates, "withBody">;
@@ -41,9 +42,8 @@ const longestWaitMs = 86_400_000;
 const retryGraceMs = 5_000;
 
 export function createProject(deps: DoorDeps) {
-  const { ledger, limits, log, closing } = deps;
+  const { ledger, limits, log, waiting, closing } = deps;
   const accept = createAccept(deps);
-  const wait = createWait(deps);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
   const cancelJob = createCancel(deps);
 
@@ -85,14 +85,15 @@ export function createProject(deps: DoorDeps) {
     ): Promise<DoorJob> {
       const tenant = tenantOf(c);
       const key = readIdempotencyKey(c.req.header("Idempotency-Key"));
-      const chosenId = key === null ? null : ledger.keyedId(tenant, `POST ${c.req.path}`, key);
+      const isChosen = key !== null;
+      const id = isChosen ? ledger.keyedId(tenant, `POST ${c.req.path}`, key) : ledger.newId();
       // One that has been accepted before is answered, however much there is to do.
-      if (chosenId === null) await deps.admission.check(deps.served.version);
+      if (!isChosen) await deps.admission.check(deps.served.version);
       const contentType = c.req.header("Content-Type") ?? "";
-      const { id, isNew } = await deps.gates.withBody(c, limits.bodyBytes, (bytes) =>
-        accept({ bytes, contentType, tenant, chosenId, dialect, ...more }),
+      const taken = await deps.gates.withBody(c, limits.bodyBytes, (bytes) =>
+        accept({ bytes, contentType, tenant, id, isChosen, dialect, ...more }),
       );
-      if (!isNew) c.header("Idempotent-Replayed", "true");
+      if (taken === null) c.header("Idempotent-Replayed", "true");
       const found = await ledger.readAsked(id, tenant);
       // It was accepted a moment ago: Redis has lost it, as a replica may that has just become the primary.
       if (found === null)
@@ -102,7 +103,7 @@ export function createProject(deps: DoorDeps) {
 
     /** The foreground job once it has succeeded; when its client goes, so does the job. Throws ApiErrors for any other end. */
     async awaitSuccess(c: Context<AppEnv>, { id }: Job): Promise<Job> {
-      const job = await wait(c, id, longestWaitMs);
+      const job = await waiting.wait(c, id, longestWaitMs);
       if (job === null) throw noSuchJob();
       if (job.state === "succeeded") return job;
       if (isTerminal(job.state)) throw refusalOfEnd(job);
@@ -112,7 +113,7 @@ export function createProject(deps: DoorDeps) {
 
     /** The job after up to `waitMs`, or as soon as it has ended. Its client may go without it. */
     async awaitEnd(c: Context<AppEnv>, { id }: Job, waitMs: number): Promise<Job> {
-      const job = await wait(c, id, waitMs);
+      const job = await waiting.wait(c, id, waitMs);
       if (job === null) throw noSuchJob();
       return job;
     },
@@ -132,7 +133,7 @@ export function createProject(deps: DoorDeps) {
         },
         form,
       );
-      return c.body(body, 200, sseHeaders);
+      return answerWith(c, body);
     },
 
     /** Removes the job with its log; one that has not ended is canceled first. */

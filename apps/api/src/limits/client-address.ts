@@ -1,4 +1,5 @@
 /** From where a request comes, as far as that can be known. Who has forged it is found out nowhere else. */
+import { isIPv4 } from "node:net";
 import type { MiddlewareHandler } from "hono";
 import ipaddr from "ipaddr.js";
 import type { AppEnv } from "../errors.ts";
@@ -8,12 +9,12 @@ import type { AppEnv } from "../errors.ts";
  * reached from to X-Forwarded-For; what stands further to the left is the client's word, and counts nothing.
  */
 export function readClientAddress(proxies: number): MiddlewareHandler<AppEnv> {
-  return async function clientAddress(c, next) {
+  return function clientAddress(c, next) {
     const peer = c.env?.incoming?.socket.remoteAddress;
     const forwarded = proxies === 0 ? [] : (c.req.header("X-Forwarded-For")?.split(",") ?? []);
     const way = [...forwarded.map(withoutPort), peer];
     c.set("address", canonical(way[Math.max(0, way.length - 1 - proxies)]));
-    await next();
+    return next();
   };
 }
 
@@ -27,6 +28,7 @@ export function addressGroup(text: string | null | undefined): string {
 
 /** An IPv4 address in IPv6's clothes is an IPv4 address. */
 function canonical(text: string | null | undefined): string | null {
+  if (text != null && isIPv4(text)) return text; // this needs no parsing: it is written in one way only
   return text != null && ipaddr.isValid(text) ? ipaddr.process(text).toString() : null;
 }
 

@@ -14,10 +14,10 @@ export type Gates = {
   /** Finds out where a request comes from: before all others. */
   address: MiddlewareHandler<AppEnv>;
   /** Before authentication, so that guessing is limited, too. */
-  byAddress: MiddlewareHandler<AppEnv>;
+  byAddress: MiddlewareHandler<AppEnv> | null;
   /** After it. */
-  byKey: MiddlewareHandler<AppEnv>;
-  /** Counts every answer that is a stream of events, whichever route makes it. */
+  byKey: MiddlewareHandler<AppEnv> | null;
+  /** Counts every answer that is a stream of events, which is said where they are made. */
   streams: MiddlewareHandler<AppEnv>;
   /** Reads a body of up to `maxBytes` and hands it to `use`; until that is done, its bytes count as in flight. */
   withBody<T>(
@@ -48,7 +48,7 @@ export function createGates(settings: GatewaySettings, open: OpenLimiter): Gates
 
     async streams(c, next) {
       await next();
-      if (!c.res.headers.get("Content-Type")?.startsWith("text/event-stream")) return;
+      if (c.get("isEventStream") !== true) return;
       const hold = openStreams.hold(holder(c));
       if (hold.add(1) !== "held") {
         await c.res.body?.cancel();

@@ -14,22 +14,24 @@ const reading = new Set(["GET", "HEAD", "OPTIONS"]);
 /** Asked by machines at a pace of their own; refused, they would take us for dead. */
 const probes = new Set(["/healthz", "/ready", "/metrics"]);
 
-/** `who` says whom a request counts for, or null if for nobody. Throws ApiError `rate_limited`. */
+/** Null when nothing is limited. `who` says whom a request counts for, or null if for nobody. Throws ApiError `rate_limited`. */
 export function rateLimit(
   name: string,
   rates: Rates,
   open: OpenLimiter,
   who: (c: Context<AppEnv>) => string | null,
-): MiddlewareHandler<AppEnv> {
+): MiddlewareHandler<AppEnv> | null {
   const policy = (rate: Rate): Policy | null =>
     rate.perS === 0 ? null : { rate, count: open(rate) };
   // Without Redis no job can be accepted, so nobody is told to come back sooner than that.
   const writes = policy({ ...rateOf(name, rates.writes), whenDown: "refuse" });
   const reads = policy({ ...rateOf(`${name}-reads`, rates.reads), whenDown: "local" });
 
+  if (writes === null && reads === null) return null;
+
   return async function limit(c, next) {
     const used = reading.has(c.req.method) ? reads : writes;
-    const somebody = probes.has(c.req.path) ? null : who(c);
+    const somebody = used === null || probes.has(c.req.path) ? null : who(c);
     if (used !== null && somebody !== null) {
       const verdict = await used.count(somebody);
       announce(c, used.rate, verdict);

@@ -11,6 +11,7 @@ import { createAccept } from "../accept.ts";
 import { ApiError } from "../api-error.ts";
 import { createCancel } from "../cancel.ts";
 import type { Limits } from "../config.ts";
+import type { Accepted } from "../ended-job.ts";
 import type { AppEnv } from "../errors.ts";
 import type { FollowDeps } from "../follow.ts";
 import { follow } from "../follow.ts";
@@ -19,15 +20,16 @@ import { readChosenId, readIdempotencyKey } from "../idempotency.ts";
 import { listJobs } from "../list-jobs.ts";
 import { createReadPlace } from "../queue-place.ts";
 import { existingJob, noSuchJob, readJobId } from "../request.ts";
-import { createSse, sseHeaders } from "../sse.ts";
+import { answerWith, createSse } from "../sse.ts";
 import { tenantOf } from "../tenant.ts";
 import { validate } from "../validate.ts";
-import { createWait } from "../wait.ts";
+import type { Waiting } from "../wait.ts";
 
 export type JobRoutesDeps = AcceptDeps &
   FollowDeps & {
     limits: Limits;
     gates: Gates;
+    waiting: Waiting;
     /** Aborts when the process is about to stop: long answers end, and their clients come back elsewhere. */
     closing: AbortSignal;
     /** How long a reader of events may read nothing. */
@@ -39,21 +41,24 @@ const afterQuery = z.object({ after: z.coerce.number().int().min(-1) });
 const maxWaitS = 60;
 
 export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
-  const { ledger, queues, admission, gates, served, limits, log, closing } = deps;
+  const { ledger, queues, admission, gates, waiting, served, limits, log, closing } = deps;
   const accept = createAccept(deps);
   const cancel = createCancel(deps);
   const readPlace = createReadPlace(queues, admission.readPulse);
   const sseStream = createSse({ closing, stallMs: deps.streamStallMs });
-  const wait = createWait(deps);
   const routes = new Hono<AppEnv>();
 
   routes.post("/v1/jobs", async (c) => {
-    return accepted(c, await recorded(c, await submit(c, keyedId(c))));
+    const chosen = keyedId(c);
+    const id = chosen ?? ledger.newId();
+    await submit(c, id, chosen !== null);
+    return accepted(c, await recorded(c, id));
   });
 
   routes.put("/v1/jobs/:id", async (c) => {
     const id = readChosenId(c.req.param("id"), ledger.shard);
-    return accepted(c, await recorded(c, await submit(c, id)));
+    await submit(c, id, true);
+    return accepted(c, await recorded(c, id));
   });
 
   routes.get("/v1/jobs", async (c) => {
@@ -62,15 +67,16 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
 
   routes.post("/v1/infer", async (c) => {
     const waitMs = readWaitMs(c, 30);
-    const id = await submit(c, keyedId(c));
-    const job = await wait(c, id, waitMs);
+    const chosen = keyedId(c);
+    const id = chosen ?? waiting.newId();
+    const job = await waiting.wait(c, id, waitMs, () => submit(c, id, chosen !== null));
     if (job === null) throw new ApiError("job_not_found", "The job was deleted.");
     return isTerminal(job.state) ? c.json(job) : accepted(c, job);
   });
 
   routes.get("/v1/jobs/:id", etag(), async (c) => {
     const waitMs = readWaitMs(c, 0);
-    const job = await wait(c, readJobId(c), waitMs);
+    const job = await waiting.wait(c, readJobId(c), waitMs);
     if (job === null) throw noSuchJob();
     const body = JSON.stringify({ ...job, queue: await readPlace(job) });
     c.header("ETag", `"${createHash("sha1").update(body).digest("base64url")}"`);
@@ -92,7 +98,7 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
       },
       onError: (error) => log.warn({ error, job: job.id }, "event stream broke off"),
     });
-    return c.body(stream, 200, sseHeaders);
+    return answerWith(c, stream);
   });
 
   routes.post("/v1/jobs/:id/cancel", async (c) => {
@@ -109,16 +115,20 @@ export function jobRoutes(deps: JobRoutesDeps): Hono<AppEnv> {
     return c.body(null, 204);
   });
 
-  /** The job's id. `chosenId` is the one that the request wants for it, if it does. */
-  async function submit(c: Context<AppEnv>, chosenId: string | null): Promise<string> {
+  /** Null: the job was there already. `isChosen`: the request itself has chosen its id. */
+  async function submit(
+    c: Context<AppEnv>,
+    id: string,
+    isChosen: boolean,
+  ): Promise<Accepted | null> {
     // One that has been accepted before is answered, however much there is to do.
-    if (chosenId === null) await admission.check(served.version);
+    if (!isChosen) await admission.check(served.version);
     const contentType = c.req.header("Content-Type") ?? "";
-    const { id, isNew } = await gates.withBody(c, limits.bodyBytes, (bytes) =>
-      accept({ bytes, contentType, tenant: tenantOf(c), chosenId }),
+    const taken = await gates.withBody(c, limits.bodyBytes, (bytes) =>
+      accept({ bytes, contentType, tenant: tenantOf(c), id, isChosen }),
     );
-    if (!isNew) c.header("Idempotent-Replayed", "true");
-    return id;
+    if (taken === null) c.header("Idempotent-Replayed", "true");
+    return taken;
   }
 
   function keyedId(c: Context<AppEnv>): string | null {
@@ -143,7 +153,7 @@ function accepted(c: Context<AppEnv>, job: Job): Response {
 }
 
 function readWaitMs(c: Context<AppEnv>, fallbackS: number): number {
-  const { wait = fallbackS } = validate(waitQuery, c.req.query());
+  const { wait = fallbackS } = validate(waitQuery, { wait: c.req.query("wait") });
   return Math.min(wait, maxWaitS) * 1_000;
 }
 
