@@ -62,7 +62,7 @@ const started = z.union([
   z.tuple([z.int().positive(), z.int(), z.string().nullable(), z.int()]),
   z.tuple([z.literal(-1), z.int().positive()]),
   z.tuple([z.literal(0), jobState]),
-  z.tuple([z.literal([0, -2, -3])]),
+  z.tuple([z.literal([0, -2, -3, -4])]),
 ]);
 function readInput(json: string | null): JobInput | null {
   try {
@@ -182,7 +182,12 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     async start(id: string, alone = false): Promise<Start> {
       const args = [...names(id), alone ? "1" : "0", randomUUID()];
       const reply = started.parse(await run("start", ofJob(id), args));
-      if (reply.length === 1) return refusals[reply[0]];
+      if (reply.length === 1) {
+        const [word] = reply;
+        if (word !== -4) return refusals[word];
+        await this.expire(id);
+        return { ended: "expired" };
+      }
       if (reply.length === 2) {
         const [, word] = reply;
         return typeof word === "number" ? { postponed: word } : { ended: word };

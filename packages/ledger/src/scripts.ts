@@ -36,15 +36,20 @@ export type RunScript = (
 const read = (name: string) =>
   readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
 
+/** A script after those that its header says it includes. */
+function compose(name: ScriptName): string {
+  const own = read(name);
+  const included = /^-- INCLUDES: (.+)$/m.exec(own)?.[1]?.split(" ") ?? [];
+  return [...included.map(read), own].join("\n");
+}
+
+const names = Object.keys(keyCounts) as ScriptName[];
+const texts = names.map((name) => [name, compose(name)] as const);
+
 /** Defines the scripts on the connection; they are sent once and then called by their hash. */
 export function loadScripts(redis: Redis): RunScript {
-  const shared = `${read("_log")}\n${read("_fair")}\n${read("_end")}`;
-  const names = Object.keys(keyCounts) as ScriptName[];
-  for (const name of names) {
-    redis.defineCommand(`glimpse_${name}`, {
-      lua: `${shared}\n${read(name)}`,
-      numberOfKeys: keyCounts[name],
-    });
+  for (const [name, lua] of texts) {
+    redis.defineCommand(`glimpse_${name}`, { lua, numberOfKeys: keyCounts[name] });
   }
   // defineCommand adds methods that no type knows: the one cast is here.
   const commands = redis as unknown as Record<
