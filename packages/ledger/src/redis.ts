@@ -54,13 +54,13 @@ export function connectRedis(
   return redis;
 }
 
-/** What is sent in one turn of the event loop leaves in one write: for most commands the write costs more than all the rest. */
+/** What is sent in one turn of the event loop, whoever caused it, leaves in one write: for most commands that costs more than all the rest. */
 function gatherWrites(socket: Redis["stream"]): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
   socket.write = (...args: unknown[]) => {
     if (socket.writableCorked === 0) {
       socket.cork();
-      process.nextTick(() => socket.uncork());
+      setImmediate(() => socket.uncork());
     }
     return write(...args);
   };
