@@ -1,9 +1,10 @@
 /** Loads the Lua steps and runs them. Each script's header is its contract; replies are parsed by whoever calls. */
 import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
+import { bullmqAdd } from "./queue-entry.ts";
 
 const keyCounts = {
-  submit: 11,
+  submit: 10,
   start: 8,
   append: 3,
   release: 2,
@@ -34,7 +35,9 @@ export type RunScript = (
 ) => Promise<unknown>;
 
 const read = (name: string) =>
-  readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
+  name === "bullmq_add"
+    ? bullmqAdd
+    : readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
 
 /** A script after those that its header says it includes. */
 function compose(name: ScriptName): string {

@@ -1,14 +1,15 @@
--- Accepts a job in one step: the record, event 0, the index and the pending mark; or what an id, a tombstone or an identical job says.
--- INCLUDES: _log _job _fair _end _same
--- KEYS: as in _job, then the tenant's index, and of the version's queue the list and the sorted set of jobs that wait
+-- Accepts a job in one step: the record, event 0, the index and its place in the queue; or what an id, a tombstone or an identical job says.
+-- INCLUDES: _log _job _fair _end _same bullmq_add _enqueue
+-- KEYS: as in _job, then the tenant's index, and the first part of the keys' names of the version's queue
 -- ARGV: id, channel, retention_s, tenant, fingerprint ('' for an id that nobody has chosen),
 --       same (key of what is identical to this job, '' when nothing can be), cache_s,
 --       keys of its pictures' holders (a space between), deadline_ms (0: none),
 --       max_active (how many jobs that have not ended the tenant may have), bytes (of what was sent for this job),
 --       max_bytes (of all jobs that have not ended the tenant may have), max_ahead (how many jobs may be before it in the queue),
---       version, priority, cost, then names and values of the record's other fields
+--       version, priority, cost, what BullMQ keeps of it (JSON) and its options there (JSON),
+--       then names and values of the record's other fields
 -- Returns {what, number}: the priority in the queue for `created`, the jobs before it for `overloaded`, else 0. What:
---   created   the job is queued and is to be enqueued
+--   created   the job is queued
 --   joined    it waits for the answer of an identical job that has not ended and is no less urgent
 --   answered  it has ended with the answer of an identical job
 --   existing  the same tenant has sent the same body with this id before, or our connection the same step; nothing was changed
@@ -22,7 +23,8 @@ local longest_deadline_s = 86400
 
 local job = this_job()
 local tenant, fingerprint, same, cache_s, holders, deadline_ms, max_active, bytes, max_bytes, max_ahead = unpack(ARGV, 4, 13)
-local version, priority, cost = unpack(ARGV, 14, 16)
+local version, priority, cost, entry, entry_options = unpack(ARGV, 14, 18)
+local queue = KEYS[10]
 
 if call("EXISTS", job.key) == 1 then
   local known = call("HMGET", job.key, "tenant", "fingerprint", "state")
@@ -67,11 +69,11 @@ if same ~= "" then
   end
 end
 if outcome == "created" then
-  local first = call("LLEN", KEYS[10])
-  if first + call("ZCARD", KEYS[11]) > tonumber(max_ahead) then
+  local first = call("LLEN", queue .. "wait")
+  if first + call("ZCARD", queue .. "prioritized") > tonumber(max_ahead) then
     -- BullMQ's scores are priority * 2^32 and a counter.
     local behind = (next_priority(job, version, tenant, priority, cost) + 1) * 4294967296
-    local ahead = first + call("ZCOUNT", KEYS[11], "-inf", "(" .. whole(behind))
+    local ahead = first + call("ZCOUNT", queue .. "prioritized", "-inf", "(" .. whole(behind))
     if ahead > tonumber(max_ahead) then return {"overloaded", ahead} end
   end
   local tag, shift
@@ -86,7 +88,7 @@ if deadline_ms ~= "0" then
   note("deadline_at", deadline_at)
   call("ZADD", job.deadlines, deadline_at, job.id)
 end
-for i = 17, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 19, #ARGV do fields[#fields + 1] = ARGV[i] end
 
 call("HSET", job.key, unpack(fields))
 emit(job, 0, at, "queued", "")
@@ -111,6 +113,6 @@ elseif outcome == "joined" then
   call("EXPIRE", leader.followers, job.retention_s)
 else
   if same ~= "" then call("SET", same, job.id, "EX", job.retention_s) end
-  call("ZADD", job.pending, at, job.id)
+  enqueue(job, queue, entry, entry_options, place, at)
 end
 return {outcome, place}
