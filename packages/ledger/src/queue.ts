@@ -5,7 +5,7 @@ import { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Keys } from "./keys.ts";
 import { shardOf } from "./keys.ts";
-import { jobOptions } from "./queue-entry.ts";
+import { jobOptions } from "./bullmq-steps.ts";
 
 export type Queues = ReturnType<typeof createQueues>;
 

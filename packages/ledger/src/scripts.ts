@@ -1,7 +1,7 @@
 /** Loads the Lua steps and runs them. Each script's header is its contract; replies are parsed by whoever calls. */
 import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
-import { bullmqAdd } from "./queue-entry.ts";
+import { bullmqSteps, keyCountsOfBullmq } from "./bullmq-steps.ts";
 
 const keyCounts = {
   submit: 10,
@@ -25,19 +25,15 @@ const keyCounts = {
   note_try: 4,
   replay: 4,
   swap: 1,
+  take: keyCountsOfBullmq.moveToActive,
 } as const;
 
 type ScriptName = keyof typeof keyCounts;
-export type RunScript = (
-  name: ScriptName,
-  keys: string[],
-  args: (string | number)[],
-) => Promise<unknown>;
+export type Argument = string | number | Buffer;
+export type RunScript = (name: ScriptName, keys: string[], args: Argument[]) => Promise<unknown>;
 
 const read = (name: string) =>
-  name === "bullmq_add"
-    ? bullmqAdd
-    : readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
+  bullmqSteps[name] ?? readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
 
 /** A script after those that its header says it includes. */
 function compose(name: ScriptName): string {
@@ -55,10 +51,7 @@ export function loadScripts(redis: Redis): RunScript {
     redis.defineCommand(`glimpse_${name}`, { lua, numberOfKeys: keyCounts[name] });
   }
   // defineCommand adds methods that no type knows: the one cast is here.
-  const commands = redis as unknown as Record<
-    string,
-    (...args: (string | number)[]) => Promise<unknown>
-  >;
+  const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>;
   return async function runScript(name, keys, args) {
     if (keys.length !== keyCounts[name]) throw new Error(`${name} takes ${keyCounts[name]} keys`);
     const command = commands[`glimpse_${name}`];

@@ -11,7 +11,7 @@ import { z } from "zod";
 import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import { type Keys, keysOfEnd, newJobId, shardOf } from "./keys.ts";
 import type { LedgerOptions } from "./ledger.ts";
-import { jobOptions } from "./queue-entry.ts";
+import { jobOptions } from "./bullmq-steps.ts";
 import type { RunScript } from "./scripts.ts";
 
 export type NewJob = {
