@@ -16,7 +16,8 @@ export function keyedJobId(shard: string, scope: string[], key: string): string 
 
 /** The shard of a job id that `jobId` of the contracts has accepted. */
 export function shardOf(id: string): string {
-  return id.split("_")[1] ?? "";
+  const from = id.indexOf("_") + 1;
+  return id.slice(from, id.indexOf("_", from));
 }
 
 /** The keys that every script begins with which can start or end a job, in the order of _end.lua. */
