@@ -63,6 +63,9 @@ type Stopping = { signal: AbortSignal; drain: AbortSignal; stopFor: (reason: Sto
 
 export function createPerform(deps: PerformDeps): Perform {
   const { engine, ledger, blobs, subscriber, keys, log, pieceIntervalMs } = deps;
+  /** How each job that is being performed is stopped: one listener hears for all of them. */
+  const running = new Map<string, (reason: Stop) => void>();
+  let listening: Promise<unknown> | undefined;
 
   return async function perform(id, alone, drain, end = (finish) => finish([])) {
     const stop = new AbortController();
@@ -70,13 +73,10 @@ export function createPerform(deps: PerformDeps): Perform {
     const stopFor = (reason: Stop) => stop.abort(reason);
     const onDrain = () => stopFor("drain");
     drain.addEventListener("abort", onDrain);
-    // Listening begins before the attempt does: a cancel is then either heard, or seen by start.
-    const unlisten = await subscriber.subscribe(keys.control(ledger.shard), (message) => {
-      const [word = "", job] = message?.split(" ") ?? [];
-      const reason = job === id ? stopOf[word] : undefined;
-      if (reason !== undefined) stopFor(reason);
-    });
     try {
+      // Listening begins before the attempt does: a cancel is then either heard, or seen by start.
+      running.set(id, stopFor);
+      await listen();
       const attempt = await start(id, alone);
       if (typeof attempt === "string" || "postponed" in attempt) return attempt;
       if (drain.aborted) onDrain();
@@ -87,10 +87,24 @@ export function createPerform(deps: PerformDeps): Perform {
       return "done";
     } finally {
       clearTimeout(deadline);
-      unlisten();
+      if (running.get(id) === stopFor) running.delete(id);
       drain.removeEventListener("abort", onDrain);
     }
   };
+
+  async function listen(): Promise<void> {
+    listening ??= subscriber.subscribe(keys.control(ledger.shard), (message) => {
+      const [word = "", job = ""] = message?.split(" ") ?? [];
+      const reason = stopOf[word];
+      if (reason !== undefined) running.get(job)?.(reason);
+    });
+    try {
+      await listening;
+    } catch (error) {
+      listening = undefined;
+      throw error;
+    }
+  }
 
   /** Our clock only says when to ask; whether the time is up, Redis's does. If asking fails, the courier's sweep finds it. */
   function watchDeadline({ id, leftMs }: Attempt, onExpired: () => void) {
