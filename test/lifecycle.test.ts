@@ -1,6 +1,6 @@
 // The life of a job through real processes, with an engine that does what its prompt says.
 import { defaultTenant } from "@glimpse/contracts";
-import { connectRedis, createKeys, createLedger } from "@glimpse/ledger";
+import { connectRedis, createKeys, createLedger, createQueues } from "@glimpse/ledger";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { textOf } from "@glimpse/client";
 import { createClient } from "./support/client.ts";
@@ -121,13 +121,23 @@ test("a queued job that is canceled is never run", async () => {
   expect(types(await collect(queued.id))).toEqual(["queued", "canceled"]);
 });
 
-test("a job recorded by an API that died before enqueueing is run all the same", async () => {
+test("a job recorded by an older API that died before enqueueing is run all the same", async () => {
   const redis = connectRedis(inject("redisUrl"), "patient", () => {});
-  const ledger = createLedger(redis, createKeys(system.prefix), { shard: "0", retentionS: 60 });
+  const keys = createKeys(system.prefix);
+  const ledger = createLedger(redis, keys, { shard: "0", retentionS: 60 });
+  const queues = createQueues(redis, keys, { timeoutMs: 5_000 });
   const input = { messages: [{ role: "user" as const, content: "count 3 every 1" }], options: {} };
-  const job = { tenant: defaultTenant, model: "nano", version: "nano@1", input, metadata: {} };
+  const version = "nano@1";
+  const queue = `${keys.queueOf("0", version)}meta`;
+  await redis.hset(queue, "paused", 1);
+  const job = { tenant: defaultTenant, model: "nano", version, input, metadata: {} };
   const { id } = await ledger.submit(job);
+  // It enqueued in a step of its own, which its mark as pending stood for.
+  await queues.remove({ id, version });
+  await redis.zadd(keys.pending("0"), 1, id);
+  await redis.hdel(queue, "paused");
   expect(await client.read(id, 20)).toMatchObject({ state: "succeeded" });
+  await queues.close();
   redis.disconnect();
 });
 

@@ -1,6 +1,6 @@
 // Deadlines, turns and what the courier does about them, through real processes.
 import { defaultTenant } from "@glimpse/contracts";
-import { connectRedis, createKeys, createLedger, createQueues } from "@glimpse/ledger";
+import { connectRedis, createKeys, createLedger } from "@glimpse/ledger";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { createClient } from "./support/client.ts";
@@ -26,21 +26,15 @@ function openGateway() {
   const redis = connectRedis(inject("redisUrl"), "patient", () => {});
   const keys = createKeys(system.prefix);
   const ledger = createLedger(redis, keys, { shard: "0", retentionS: 600 });
-  const queues = createQueues(redis, keys, { timeoutMs: 5_000 });
   return {
     ledger,
     async submit(tenant: string, prompt: string, deadlineMs = 3_600_000): Promise<string> {
       const input = { messages: [{ role: "user" as const, content: prompt }], options: {} };
       const standing = { deadlineMs };
       const job = { tenant, model: "nano", version, input, metadata: {}, standing };
-      const { id, place } = await ledger.submit(job);
-      await queues.enqueue({ id, version }, place);
-      return id;
+      return (await ledger.submit(job)).id;
     },
-    async close(): Promise<void> {
-      await queues.close();
-      redis.disconnect();
-    },
+    close: () => redis.disconnect(),
   };
 }
 
@@ -100,7 +94,7 @@ test("two couriers do everything once, and one that is told to stop ends well", 
   const ids = await Promise.all(
     Array.from({ length: 20 }, () => gateway.submit(defaultTenant, "count 1000 every 20", 500)),
   );
-  await gateway.close();
+  gateway.close();
   for (const id of ids) {
     const log = await logOf(id);
     expect(log.filter((type) => type === "expired")).toEqual(["expired"]);
@@ -166,5 +160,5 @@ test("five hundred jobs of one tenant do not delay the twenty of two others", as
   );
   const fair = came + 3 * 20;
   for (const end of ends) expect(Math.abs(end - fair)).toBeLessThanOrEqual(fair * 0.1);
-  await gateway.close();
+  gateway.close();
 }, 120_000);

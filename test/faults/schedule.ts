@@ -21,7 +21,7 @@ function workerPlaces(): string[] {
 
 /** Where each kind of process may die, in the order of a job's life: between two steps that change Redis. */
 export const places: Record<Kind, string[]> = {
-  api: ["before submit", "after submit", "after addPrioritizedJob"],
+  api: ["before submit", "after submit"],
   worker: workerPlaces(),
   fleet: workerPlaces(),
   courier: [

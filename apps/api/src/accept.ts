@@ -1,4 +1,4 @@
-/** From a request's body to a recorded and enqueued job. */
+/** From a request's body to a recorded and queued job. */
 import type { Dialect, Priority } from "@glimpse/contracts";
 import type { Confirm, Ledger, Queues } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
@@ -41,7 +41,7 @@ export type Submission = {
 
 /** The returned function resolves once the job cannot be lost any more, to what is new, or to null if it was there already. Throws ApiErrors. */
 export function createAccept(deps: AcceptDeps) {
-  const { ledger, queues, admission, takeIn, confirm, checkWebhookUrl, served, shares, log } = deps;
+  const { ledger, admission, takeIn, confirm, checkWebhookUrl, served, shares } = deps;
 
   return async function accept(submission: Submission): Promise<Accepted | null> {
     const accepted = await record(submission);
@@ -118,18 +118,7 @@ export function createAccept(deps: AcceptDeps) {
       throw new ApiError("too_many_bytes", message);
     }
     if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
-    if (outcome === "created") await enqueue(id, place);
     if (isChosen && outcome === "existing") return null;
     return { id, ...served, priority, metadata, deadlineMs };
-  }
-
-  /** Its mark as pending stays until it is started, or until the sweep has seen that it is in the queue. */
-  async function enqueue(id: string, place: number): Promise<void> {
-    try {
-      await queues.enqueue({ id, version: served.version }, place);
-    } catch (error) {
-      // The record is safe: the sweep enqueues it.
-      log.warn({ error, job: id }, "recorded but not enqueued");
-    }
   }
 }

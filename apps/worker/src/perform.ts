@@ -3,7 +3,7 @@ import type { TokenLogprob } from "@glimpse/contracts";
 import { jobErrorOf } from "@glimpse/contracts";
 import type { AnswerToken, GenerateRequest, Piece, SpelledScore } from "@glimpse/engine";
 import { EngineError } from "@glimpse/engine";
-import type { Attempt, Blobs, Keys, Ledger, Outcome, Subscriber } from "@glimpse/ledger";
+import type { Argument, Attempt, Blobs, Keys, Ledger, Outcome, Subscriber } from "@glimpse/ledger";
 import { BlobError, isRedisUnavailable } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { persist } from "./persist.ts";
@@ -44,36 +44,67 @@ const refusals = {
  * `postponed`: likewise, with this priority. */
 export type Performed = "done" | "handed back" | "suspect" | { postponed: number };
 
+/** Writes the end of a job that has been performed, and has BullMQ's step after it leave the queue; resolves to what that said. */
+export type Finish = (leave: Argument[]) => Promise<unknown>;
+
+/** Has the end written, now or later. */
+export type End = (finish: Finish) => unknown;
+
 /** `alone`: nothing else runs on this worker meanwhile. Rejects only when the ledger cannot be written. */
-export type Perform = (id: string, alone: boolean, drain: AbortSignal) => Promise<Performed>;
+export type Perform = (
+  id: string,
+  alone: boolean,
+  drain: AbortSignal,
+  end?: End,
+) => Promise<Performed>;
+
+/** What stops an attempt, what of that comes from the worker, and how to stop it. */
+type Stopping = { signal: AbortSignal; drain: AbortSignal; stopFor: (reason: Stop) => void };
 
 export function createPerform(deps: PerformDeps): Perform {
   const { engine, ledger, blobs, subscriber, keys, log, pieceIntervalMs } = deps;
+  /** How each job that is being performed is stopped: one listener hears for all of them. */
+  const running = new Map<string, (reason: Stop) => void>();
+  let listening: Promise<unknown> | undefined;
 
-  return async function perform(id, alone, drain) {
+  return async function perform(id, alone, drain, end = (finish) => finish([])) {
     const stop = new AbortController();
     let deadline: NodeJS.Timeout | undefined;
     const stopFor = (reason: Stop) => stop.abort(reason);
     const onDrain = () => stopFor("drain");
     drain.addEventListener("abort", onDrain);
-    // Listening begins before the attempt does: a cancel is then either heard, or seen by start.
-    const unlisten = await subscriber.subscribe(keys.control(ledger.shard), (message) => {
-      const [word = "", job] = message?.split(" ") ?? [];
-      const reason = job === id ? stopOf[word] : undefined;
-      if (reason !== undefined) stopFor(reason);
-    });
     try {
+      // Listening begins before the attempt does: a cancel is then either heard, or seen by start.
+      running.set(id, stopFor);
+      await listen();
       const attempt = await start(id, alone);
       if (typeof attempt === "string" || "postponed" in attempt) return attempt;
       if (drain.aborted) onDrain();
       deadline = watchDeadline(attempt, () => stopFor("expired"));
-      return await performAttempt(attempt, stop.signal, stopFor);
+      const finish = await performAttempt(attempt, { signal: stop.signal, drain, stopFor });
+      if (typeof finish === "string") return finish;
+      await end(finish);
+      return "done";
     } finally {
       clearTimeout(deadline);
-      unlisten();
+      if (running.get(id) === stopFor) running.delete(id);
       drain.removeEventListener("abort", onDrain);
     }
   };
+
+  async function listen(): Promise<void> {
+    listening ??= subscriber.subscribe(keys.control(ledger.shard), (message) => {
+      const [word = "", job = ""] = message?.split(" ") ?? [];
+      const reason = stopOf[word];
+      if (reason !== undefined) running.get(job)?.(reason);
+    });
+    try {
+      await listening;
+    } catch (error) {
+      listening = undefined;
+      throw error;
+    }
+  }
 
   /** Our clock only says when to ask; whether the time is up, Redis's does. If asking fails, the courier's sweep finds it. */
   function watchDeadline({ id, leftMs }: Attempt, onExpired: () => void) {
@@ -104,9 +135,8 @@ export function createPerform(deps: PerformDeps): Perform {
 
   async function performAttempt(
     attempt: Attempt,
-    signal: AbortSignal,
-    stopFor: (reason: Stop) => void,
-  ): Promise<Performed> {
+    { signal, drain, stopFor }: Stopping,
+  ): Promise<Finish | "done" | "handed back"> {
     const { id } = attempt;
     const startedAt = performance.now();
     log.info({ job: id, attempt: attempt.attempt }, "job started");
@@ -133,21 +163,14 @@ export function createPerform(deps: PerformDeps): Perform {
       return reason === "drain" && (await ledger.release(attempt)) ? "handed back" : "done";
     }
     const { outcome, rest } = result;
-    const final = await persist(() => ledger.finish(attempt, outcome, rest), signal);
-    const code = outcome.error?.code;
-    log.info(
-      {
-        job: id,
-        attempt: attempt.attempt,
-        state: outcome.state,
-        code,
-        final,
-        ms,
-        usage: outcome.usage,
-      },
-      "job ended",
-    );
-    return "done";
+    return async function finish(leave) {
+      const write = () => ledger.finishAndLeave(attempt, outcome, rest, leave);
+      const { final, left } = await persist(write, drain);
+      const { state, usage } = outcome;
+      const code = outcome.error?.code;
+      log.info({ job: id, attempt: attempt.attempt, state, code, final, ms, usage }, "job ended");
+      return left;
+    };
   }
 
   async function generate(

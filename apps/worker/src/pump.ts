@@ -6,9 +6,14 @@
  */
 import type { Job, JobJson, Processor, WorkerOptions } from "bullmq";
 import { Worker } from "bullmq";
+import type { Redis } from "ioredis";
+import type { Finish } from "./perform.ts";
 import { lockToken } from "./release.ts";
+import type { Steps } from "./steps.ts";
+import { createSteps } from "./steps.ts";
 
 export type PumpOptions = WorkerOptions & {
+  connection: Redis;
   /** The slots. */
   concurrency: number;
   /** Whose locks these are: every lock's token begins with it. */
@@ -27,13 +32,16 @@ export class Pump extends Worker {
   readonly #mayTake: () => boolean;
   readonly #onPoisoned: PumpOptions["onPoisoned"];
   readonly #owner: string;
+  readonly #steps: Steps;
   #tokens = 0;
   /** Has the pump look again whether it may take; called whenever a job has ended. */
   #wake = () => {};
 
   constructor(name: string, processor: Processor, options: PumpOptions) {
     const { onPoisoned, mayTake = () => true, ...others } = options;
-    super(name, processor, { ...others, autorun: false });
+    const steps = createSteps(options.connection);
+    super(name, processor, { ...others, autorun: false }, steps.createBackend);
+    this.#steps = steps;
     this.#onPoisoned = onPoisoned;
     this.#mayTake = mayTake;
     this.#owner = options.name;
@@ -42,6 +50,11 @@ export class Pump extends Worker {
   /** How many slots are taken. */
   get inFlight(): number {
     return this.#inFlight.size;
+  }
+
+  /** Has the end of a job that is being processed written by `finish`, in the step that completes it. */
+  endWith(job: string, finish: Finish): void {
+    this.#steps.endWith(job, finish);
   }
 
   /** Takes jobs until the pump is closed. Without the two timers started here, jobs fetched by hand lose their locks. */
@@ -60,23 +73,21 @@ export class Pump extends Worker {
   }
 
   async #pump(): Promise<void> {
-    let burst = 1;
     while (!this.closing) {
       const free = this.concurrency - this.#inFlight.size;
       if (this.#inFlight.size > 0 && (free === 0 || !this.#mayTake())) {
         await new Promise<void>((resolve) => (this.#wake = resolve));
         continue;
       }
-      const asked = Math.min(free, burst);
-      const fetches = Array.from({ length: asked }, () => this.#take({ block: false }));
-      const taken = (await Promise.all(fetches)).filter(Boolean).length;
-      if (taken === asked) {
-        burst = Math.min(this.concurrency, burst * 4);
+      const asked = Math.min(free, this.#steps.waiting);
+      if (asked > 0) {
+        await Promise.all(Array.from({ length: asked }, () => this.#take({ block: false })));
         continue;
       }
-      burst = 1;
+      // Tells BullMQ that there is nothing to take, or it would ask again before it blocks.
+      await this.nextJobFromJobData();
       // Never more than one blocking fetch: of several, all but the first return at once and spin.
-      if (taken === 0 && !this.closing) await this.#take({ block: true });
+      if (!this.closing) await this.#take({ block: true });
     }
     await Promise.all(this.#inFlight);
   }
@@ -119,7 +130,8 @@ export class Pump extends Worker {
         job = await this.processJob(
           job,
           token,
-          () => !this.closing && this.#mayTake() && this.#inFlight.size <= this.concurrency,
+          // While there are free slots they are filled together.
+          () => !this.closing && this.#mayTake() && this.#inFlight.size === this.concurrency,
         );
         this.#wake();
       }

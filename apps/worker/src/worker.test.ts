@@ -48,9 +48,10 @@ afterEach(async () => {
   await open.close();
 });
 
+/** Submits to a queue that nobody serves: what is in the worker's own, the tests say. */
 async function submit(content = "?"): Promise<string> {
   const input = { messages: [{ role: "user" as const, content }], options: {} };
-  const job = { tenant: "t", model: "nano", version: "nano@1", input, metadata: {} };
+  const job = { tenant: "t", model: "nano", version: "unserved@1", input, metadata: {} };
   return (await open.ledger.submit(job)).id;
 }
 const enqueue = (id: string, data: unknown) => queue.add("job", data, { jobId: id, priority: 5 });

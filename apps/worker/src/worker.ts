@@ -16,7 +16,7 @@ import { DelayedError, UnrecoverableError, WaitingError } from "bullmq";
 import type { Config } from "./config.ts";
 import type { Leave } from "./gate.ts";
 import { Gate } from "./gate.ts";
-import type { Generator, Performed } from "./perform.ts";
+import type { End, Generator, Performed } from "./perform.ts";
 import { createPerform } from "./perform.ts";
 import { Pump } from "./pump.ts";
 import { putBack } from "./release.ts";
@@ -107,15 +107,21 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
       log.warn({ job: job.id, kind: payload.data.kind }, "parked for a later release");
       return putOff(job, token, parkMs);
     }
-    let performed: Performed;
+    let performed: Performed = "done";
+    async function notRun(error: unknown): Promise<never> {
+      const isLastTry = job.attemptsMade + 1 >= (job.opts.attempts ?? 1);
+      if (isLastTry && !isRedisUnavailable(error))
+        await fail(job, jobErrorOf("internal_error", "The job could not be run."));
+      throw error;
+    }
     try {
-      performed = await performInTurn(payload.data.id);
+      performed = await performInTurn(payload.data.id, (finish) => {
+        pump.endWith(payload.data.id, (leave) => finish(leave).catch(notRun));
+      });
     } catch (error) {
       if (isRedisUnavailable(error) || error instanceof BlobError)
         return putOff(job, token, putOffMs);
-      const isLastTry = job.attemptsMade + 1 >= (job.opts.attempts ?? 1);
-      if (isLastTry) await fail(job, jobErrorOf("internal_error", "The job could not be run."));
-      throw error;
+      await notRun(error);
     }
     if (performed === "done") return void ended++;
     if (typeof performed === "object") await job.changePriority({ priority: performed.postponed });
@@ -124,20 +130,21 @@ export async function startWorker({ config, engine, log, loopDelay }: WorkerDeps
   }
 
   /** In company if it may, else alone, when all others are done. What has not begun when the worker is to stop never does. */
-  async function performInTurn(job: string): Promise<Performed> {
-    const inCompany = await performInside(job, false, await gate.enter(stopping.signal));
+  async function performInTurn(job: string, end: End): Promise<Performed> {
+    const inCompany = await performInside(job, false, end, await gate.enter(stopping.signal));
     if (inCompany !== "suspect") return inCompany;
-    return performInside(job, true, await gate.enterAlone(stopping.signal));
+    return performInside(job, true, end, await gate.enterAlone(stopping.signal));
   }
 
   async function performInside(
     job: string,
     alone: boolean,
+    end: End,
     leave: Leave | null,
   ): Promise<Performed> {
     if (leave === null) return "handed back";
     try {
-      return await perform(job, alone, drain.signal);
+      return await perform(job, alone, drain.signal, end);
     } finally {
       leave();
     }

@@ -34,9 +34,8 @@ const newJob = {
 
 async function submit(tenant: string, count: number, standing: Standing = {}): Promise<void> {
   for (let i = 0; i < count; i++) {
-    const { id, place } = await open.ledger.submit({ ...newJob, tenant, standing });
+    const { id } = await open.ledger.submit({ ...newJob, tenant, standing });
     names.set(id, standing.priority === undefined ? tenant : `${tenant} ${standing.priority}`);
-    await open.queues.enqueue({ id, version: newJob.version }, place);
   }
 }
 

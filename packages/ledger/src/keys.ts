@@ -112,8 +112,7 @@ export function createKeys(prefix: string) {
     rates: `${prefix}:rates`,
     /** BullMQ's prefix; its keys go on with the queue's name, one queue a version. */
     queue: ofShard("queue"),
-    /** Of BullMQ's: the list and the sorted set by turn of a version's jobs that wait. */
-    waiting: (shard: string, version: string) =>
-      ["wait", "prioritized"].map((name) => of(shard, `queue:${version}:${name}`)),
+    /** First part of the names of BullMQ's keys for a version's queue. */
+    queueOf: (shard: string, version: string) => of(shard, `queue:${version}:`),
   };
 }

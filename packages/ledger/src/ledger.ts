@@ -17,11 +17,13 @@ import { asked, jobInput, jobState, workerBeat } from "@glimpse/contracts";
 import type { Redis } from "ioredis";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { keyCountsOfBullmq } from "./bullmq-steps.ts";
 import type { Keys } from "./keys.ts";
 import { keyedJobId, keysOfEnd, newJobId, shardOf } from "./keys.ts";
 import { readLog } from "./log.ts";
 import { createList } from "./list.ts";
 import { parseRecord, recordFields } from "./record.ts";
+import type { Argument } from "./scripts.ts";
 import { loadScripts } from "./scripts.ts";
 import { createSubmit, type NewJob } from "./submit.ts";
 
@@ -54,6 +56,8 @@ export type Outcome = {
   error?: JobError;
 };
 
+type End = Outcome & { pieces: LogPiece[]; nextEvent: number; leave: Argument[] };
+
 export type Pace = { runMs: number | null; succeeded: number; broken: number };
 
 export type Ledger = ReturnType<typeof createLedger>;
@@ -62,8 +66,9 @@ const started = z.union([
   z.tuple([z.int().positive(), z.int(), z.string().nullable(), z.int()]),
   z.tuple([z.literal(-1), z.int().positive()]),
   z.tuple([z.literal(0), jobState]),
-  z.tuple([z.literal([0, -2, -3])]),
+  z.tuple([z.literal([0, -2, -3, -4])]),
 ]);
+const ended = z.tuple([z.literal([1, 0, -1]), z.unknown()]).or(z.tuple([z.literal([1, 0, -1])]));
 function readInput(json: string | null): JobInput | null {
   try {
     return jobInput.parse(JSON.parse(json ?? ""));
@@ -185,7 +190,12 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
     async start(id: string, alone = false): Promise<Start> {
       const args = [...names(id), alone ? "1" : "0", randomUUID()];
       const reply = started.parse(await run("start", ofJob(id), args));
-      if (reply.length === 1) return refusals[reply[0]];
+      if (reply.length === 1) {
+        const [word] = reply;
+        if (word !== -4) return refusals[word];
+        await this.expire(id);
+        return { ended: "expired" };
+      }
       if (reply.length === 2) {
         const [, word] = reply;
         return typeof word === "number" ? { postponed: word } : { ended: word };
@@ -229,17 +239,32 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
 
     /** Ends the attempt with its outcome and the pieces before it. False: the attempt is stale or the job had ended; nothing was changed. */
     async finish(attempt: Attempt, outcome: Outcome, pieces: LogPiece[] = []): Promise<boolean> {
-      const { id, attempt: number } = attempt;
+      return (await this.finishAndLeave(attempt, outcome, pieces, [])).final;
+    },
+
+    /**
+     * The same, and then its worker is done with the job in the queue, in the same step and even if the end was not `final`:
+     * `leave` is a call of BullMQ's `moveToFinished`, and `left` what it said.
+     */
+    async finishAndLeave(
+      attempt: Attempt,
+      outcome: Outcome,
+      pieces: LogPiece[],
+      leave: Argument[],
+    ): Promise<{ final: boolean; left: unknown }> {
       for (;;) {
-        const reply = await end(id, String(number), outcome, attempt.nextEvent, pieces);
-        if (reply >= 0) return reply === 1;
-        if (!(await this.append(attempt, []))) return false;
+        const given = { ...outcome, pieces, nextEvent: attempt.nextEvent, leave };
+        const [reply, left] = await end(attempt.id, String(attempt.attempt), given);
+        if (reply >= 0) return { final: reply === 1, left };
+        // One that has become stale meanwhile is told so when it ends again.
+        await this.append(attempt, []);
       }
     },
 
     /** Fails a job that no attempt can fail any more, such as one that kills its workers. */
     async fail(id: string, error: JobError): Promise<boolean> {
-      return (await end(id, "", { state: "failed", error }, 0, [])) === 1;
+      const given = { state: "failed" as const, error, pieces: [], nextEvent: 0, leave: [] };
+      return (await end(id, "", given))[0] === 1;
     },
 
     /** Cancels a tenant's job and tells its worker. False: there is no such job. A job that has ended stays as it is. */
@@ -299,12 +324,12 @@ export function createLedger(redis: Redis, keys: Keys, options: LedgerOptions) {
   async function end(
     id: string,
     attempt: string,
-    { state, output, usage, error }: Outcome,
-    nextEvent: number,
-    pieces: LogPiece[],
-  ): Promise<number> {
+    { state, output, usage, error, pieces, nextEvent, leave }: End,
+  ): Promise<z.infer<typeof ended>> {
     const result = [output, usage, error].map((part) => JSON.stringify(part ?? null));
-    const args = [...names(id), attempt, state, ...result, nextEvent, ...texts(pieces)];
-    return z.literal([1, 0, -1]).parse(await run("finish", ofJob(id), args));
+    const keyCount = leave.length === 0 ? 0 : keyCountsOfBullmq.moveToFinished;
+    const leaving = [keyCount, leave.length - keyCount, ...leave];
+    const args = [...names(id), attempt, state, ...result, nextEvent, ...leaving, ...texts(pieces)];
+    return ended.parse(await run("finish", ofJob(id), args));
   }
 }

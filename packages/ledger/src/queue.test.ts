@@ -2,6 +2,8 @@
 import { defaultTenant } from "@glimpse/contracts";
 import { Queue, UnrecoverableError, Worker } from "bullmq";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { bullmqSteps } from "./bullmq-steps.ts";
+import { newJobId } from "./keys.ts";
 import { openTestLedger } from "./testing.ts";
 import type { TestLedger } from "./testing.ts";
 
@@ -26,7 +28,7 @@ const newJob = {
 };
 
 const waiting = async () => (await queue.getPrioritized()).map((job) => job.id);
-const submit = async () => ({ id: (await open.ledger.submit(newJob)).id, version });
+const newPayload = () => ({ id: newJobId("0"), version });
 
 /** A worker's hands: takes the next job and holds it. */
 async function take() {
@@ -42,12 +44,32 @@ async function take() {
 
 test("adding a job twice adds it once, and a waiting job can be removed", async () => {
   const { queues } = open;
-  const payload = await submit();
+  const payload = newPayload();
   await queues.enqueue(payload, 5);
   await queues.enqueue(payload, 5);
   expect(await waiting()).toEqual([payload.id]);
   await queues.remove(payload);
   expect(await waiting()).toEqual([]);
+});
+
+test("a submitted job is in the queue just as BullMQ itself would have it there", async () => {
+  const { id, place } = await open.ledger.submit(newJob);
+  const payload = newPayload();
+  await open.queues.enqueue(payload, place);
+  const [ours, theirs] = await Promise.all(
+    [id, payload.id].map(async (job) => {
+      const { timestamp, data, opts, ...rest } = await open.redis.hgetall(queue.toKey(job));
+      expect(Math.abs(Number(timestamp) - Date.now())).toBeLessThan(60_000);
+      const options = JSON.parse(opts!.replace(job, "the job")) as unknown;
+      return { data: data!.replace(job, "the job"), options, ...rest };
+    }),
+  );
+  expect(ours).toEqual(theirs);
+  expect(await waiting()).toEqual([id, payload.id]);
+});
+
+test("BullMQ's steps inside ours write no events", () => {
+  for (const step of Object.values(bullmqSteps)) expect(step).not.toMatch(/"X[A-Z]+"/);
 });
 
 test("a payload that is not a reference is refused", async () => {
@@ -56,7 +78,7 @@ test("a payload that is not a reference is refused", async () => {
 
 test("the queue holds what waits and what is being run, not what was given up or never added", async () => {
   const { queues } = open;
-  const payload = await submit();
+  const payload = newPayload();
   expect(await queues.holds(payload)).toBe(false);
   await queues.enqueue(payload, 5);
   expect(await queues.holds(payload)).toBe(true);
@@ -71,7 +93,7 @@ test("the queue holds what waits and what is being run, not what was given up or
 
 test("a job's position is how many are taken up to it: those that lost their worker, then by priority", async () => {
   const { queues } = open;
-  const jobs = await Promise.all([submit(), submit(), submit(), submit()]);
+  const jobs = [newPayload(), newPayload(), newPayload(), newPayload()];
   for (const [i, priority] of [3, 1, 2, 2].entries()) await queues.enqueue(jobs[i]!, priority);
   const positions = () => Promise.all(jobs.map((job) => queues.position(job)));
   expect(await positions()).toEqual([4, 1, 2, 3]);
@@ -84,7 +106,7 @@ test("a job's position is how many are taken up to it: those that lost their wor
 
 test("jobs that wait can be given other priorities", async () => {
   const { queues } = open;
-  const jobs = await Promise.all([submit(), submit(), submit()]);
+  const jobs = [newPayload(), newPayload(), newPayload()];
   for (const job of jobs) await queues.enqueue(job, 7);
   const [first, second, third] = jobs.map(({ id }) => id);
   const expected: Record<string, number> = { [first!]: 9, [second!]: 7, [third!]: 2 };

@@ -5,16 +5,9 @@ import { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Keys } from "./keys.ts";
 import { shardOf } from "./keys.ts";
+import { jobOptions } from "./bullmq-steps.ts";
 
 export type Queues = ReturnType<typeof createQueues>;
-
-/** What BullMQ keeps of a job: nothing once it is done, since the ledger has it all. */
-const jobOptions = {
-  attempts: 3,
-  backoff: { type: "fixed", delay: 1_000 },
-  removeOnComplete: true,
-  removeOnFail: { age: 3_600, count: 1_000 },
-} as const;
 
 /** Queues on one connection, opened as they are needed. */
 export function createQueues(redis: Redis, keys: Keys, options: { timeoutMs: number }) {

@@ -54,7 +54,7 @@ export function connectRedis(
   return redis;
 }
 
-/** What is sent in one turn of the event loop leaves in one write: for most commands the write costs more than all the rest. */
+/** What is sent in one turn of the event loop, whoever caused it, leaves in one write: for most commands that costs more than all the rest. */
 function gatherWrites(socket: Redis["stream"]): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
   socket.write = (...args: unknown[]) => {

@@ -1,9 +1,10 @@
 /** Loads the Lua steps and runs them. Each script's header is its contract; replies are parsed by whoever calls. */
 import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
+import { bullmqSteps, keyCountsOfBullmq } from "./bullmq-steps.ts";
 
 const keyCounts = {
-  submit: 11,
+  submit: 10,
   start: 8,
   append: 3,
   release: 2,
@@ -24,33 +25,33 @@ const keyCounts = {
   note_try: 4,
   replay: 4,
   swap: 1,
+  take: keyCountsOfBullmq.moveToActive,
 } as const;
 
 type ScriptName = keyof typeof keyCounts;
-export type RunScript = (
-  name: ScriptName,
-  keys: string[],
-  args: (string | number)[],
-) => Promise<unknown>;
+export type Argument = string | number | Buffer;
+export type RunScript = (name: ScriptName, keys: string[], args: Argument[]) => Promise<unknown>;
 
 const read = (name: string) =>
-  readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
+  bullmqSteps[name] ?? readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), "utf8");
+
+/** A script after those that its header says it includes. */
+function compose(name: ScriptName): string {
+  const own = read(name);
+  const included = /^-- INCLUDES: (.+)$/m.exec(own)?.[1]?.split(" ") ?? [];
+  return [...included.map(read), own].join("\n");
+}
+
+const names = Object.keys(keyCounts) as ScriptName[];
+const texts = names.map((name) => [name, compose(name)] as const);
 
 /** Defines the scripts on the connection; they are sent once and then called by their hash. */
 export function loadScripts(redis: Redis): RunScript {
-  const shared = `${read("_log")}\n${read("_fair")}\n${read("_end")}`;
-  const names = Object.keys(keyCounts) as ScriptName[];
-  for (const name of names) {
-    redis.defineCommand(`glimpse_${name}`, {
-      lua: `${shared}\n${read(name)}`,
-      numberOfKeys: keyCounts[name],
-    });
+  for (const [name, lua] of texts) {
+    redis.defineCommand(`glimpse_${name}`, { lua, numberOfKeys: keyCounts[name] });
   }
   // defineCommand adds methods that no type knows: the one cast is here.
-  const commands = redis as unknown as Record<
-    string,
-    (...args: (string | number)[]) => Promise<unknown>
-  >;
+  const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>;
   return async function runScript(name, keys, args) {
     if (keys.length !== keyCounts[name]) throw new Error(`${name} takes ${keyCounts[name]} keys`);
     const command = commands[`glimpse_${name}`];

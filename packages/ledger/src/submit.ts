@@ -1,9 +1,17 @@
 /** The step that accepts a job. Knows what the ledger knows. */
-import type { Asked, JobInput, KeptWebhook, Metadata, Priority } from "@glimpse/contracts";
+import type {
+  Asked,
+  JobInput,
+  KeptWebhook,
+  Metadata,
+  Priority,
+  QueuePayload,
+} from "@glimpse/contracts";
 import { z } from "zod";
 import { fingerprint, isDeterministic } from "./fingerprint.ts";
 import { type Keys, keysOfEnd, newJobId, shardOf } from "./keys.ts";
 import type { LedgerOptions } from "./ledger.ts";
+import { jobOptions } from "./bullmq-steps.ts";
 import type { RunScript } from "./scripts.ts";
 
 export type NewJob = {
@@ -42,18 +50,19 @@ export type Standing = {
 /** A job's cost to its tenant of weight 1, see _fair.lua. */
 const unitCost = 16;
 const unlimited = Number.MAX_SAFE_INTEGER;
+const entryOptions = JSON.stringify(jobOptions);
 
 const outcomes = ["created", "joined", "answered", "existing", "conflict", "deleted"] as const;
 const refusals = ["full", "heavy", "overloaded"] as const;
 const submitted = z.tuple([z.enum([...outcomes, ...refusals]), z.int()]);
 
 /**
- * `created` is to be enqueued with `place`; `joined` and `answered` need not be run; the others changed nothing. See submit.lua.
- * `place` of an `overloaded` one is how many jobs are before it.
+ * `created` is in the queue with the priority `place`; `joined` and `answered` need not be run; the others changed nothing. See
+ * submit.lua. `place` of an `overloaded` one is how many jobs are before it.
  */
 export type Submitted = { id: string; outcome: z.infer<typeof submitted>[0]; place: number };
 
-/** The returned function records a job as queued, with a pending mark until `clearPending`; or it finds that it need not be run. */
+/** The returned function records a job and queues it in one step; or it finds that it need not be run. */
 export function createSubmit(
   run: RunScript,
   keys: Keys,
@@ -80,13 +89,14 @@ export function createSubmit(
     const { maxActive = unlimited, maxActiveBytes = unlimited, maxAhead = unlimited } = standing;
     const limits = [deadlineMs, maxActive, bytes, maxActiveBytes, maxAhead];
     const turn = [version, priority, cost];
-    const args = [tenant, ...settings, holders.join(" "), ...limits, ...turn];
+    const entry = [JSON.stringify({ id, version } satisfies QueuePayload), entryOptions];
+    const args = [tenant, ...settings, holders.join(" "), ...limits, ...turn, ...entry];
     const reply = await run(
       "submit",
       [
         ...keysOfEnd(keys, id),
         keys.tenantIndex(shardOf(id), tenant),
-        ...keys.waiting(shardOf(id), version),
+        keys.queueOf(shardOf(id), version),
       ],
       [id, keys.channel(id), retentionS, ...args, ...Object.entries(fields).flat()],
     );

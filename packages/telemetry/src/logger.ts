@@ -21,7 +21,7 @@ export function createProcessLogger(name: string): Logger {
 export function createLogger(
   name: string,
   level: string,
-  to: { write(line: string): void } = destination(1),
+  to: { write(line: string): void } = gatherLines(1),
 ): Logger {
   const options = {
     level,
@@ -31,4 +31,26 @@ export function createLogger(
     serializers: { error: stdSerializers.err },
   };
   return pino(options, to);
+}
+
+/** More than that of one turn is written at once. */
+const maxWaitingBytes = 8 * 1024;
+
+/** Writes the lines of one turn of the event loop together: a write of its own costs more than all else about a line. */
+function gatherLines(file: number) {
+  const lines = destination({ dest: file, sync: true, minLength: maxWaitingBytes });
+  let isWaiting = false;
+  const flush = () => {
+    isWaiting = false;
+    lines.flushSync();
+  };
+  process.on("exit", flush);
+  return {
+    write(line: string): void {
+      lines.write(line);
+      if (!isWaiting) setImmediate(flush);
+      isWaiting = true;
+    },
+    flushSync: flush,
+  };
 }

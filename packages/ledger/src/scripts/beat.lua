@@ -1,4 +1,5 @@
 -- Notes that a worker is alive and forgets those that have been silent too long.
+-- INCLUDES: _log
 -- KEYS: workers
 -- ARGV: id, worker (JSON), ttl_ms
 local at = now_ms()

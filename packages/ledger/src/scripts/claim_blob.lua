@@ -1,4 +1,5 @@
 -- Makes room for a picture, or finds it, and keeps it for a while from now: nobody holds it yet.
+-- INCLUDES: _log
 -- KEYS: blobs, blob, blob total
 -- ARGV: digest, name for its bytes if it is new, bytes, budget in bytes, grace_ms
 -- Returns {1, name} when its bytes are kept, {0, name} when they are to be stored under that name, {-1} when there is no room.

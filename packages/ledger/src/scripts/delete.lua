@@ -1,5 +1,5 @@
 -- Removes a job that has ended. A tombstone keeps its id from being used again, as long as a job is kept.
--- KEYS: as in _end, then the tenant's index
+-- KEYS: as in _job, then the tenant's index
 -- ARGV: id, channel, retention_s, tenant
 -- Returns 1, 0 when the job has not ended, -1 when the tenant has no such job.
 local record = redis.call("HMGET", KEYS[1], "state", "tenant", "fingerprint")

@@ -1,14 +1,16 @@
--- Ends a job whose deadline has passed, and tells the worker that runs it.
--- KEYS: as in _end
--- ARGV: as in _end, then control channel
+-- Ends a job whose deadline has passed by Redis's clock, and tells the worker that runs it.
+-- INCLUDES: _log _job _fair _end _same _settle
+-- KEYS: as in _job
+-- ARGV: as in _job, then control channel
 -- Returns 1, or 0 when it is not due, has ended or is gone.
-may_exceed_memory(KEYS[1])
 local job = this_job()
-local record = read(job.key, { "state", "deadline_at" })
+local record = read_end(job)
 if record.state ~= "queued" and record.state ~= "running" then
-  redis.call("ZREM", job.deadlines, job.id)
+  call("ZREM", job.deadlines, job.id)
   return 0
 end
-if not expire_if_due(job, record) then return 0 end
-if record.state == "running" then redis.call("PUBLISH", ARGV[4], "expire " .. ARGV[1]) end
+if not record.deadline_at or now_ms() < tonumber(record.deadline_at) then return 0 end
+finish(job, record, "expired", "null", "null",
+  '{"code":"deadline_exceeded","message":"The deadline passed before the job was done.","retryable":true}')
+if record.state == "running" then call("PUBLISH", ARGV[4], "expire " .. job.id) end
 return 1

@@ -1,4 +1,5 @@
 -- Notes a try of a delivery, and what follows from it. One that has been settled meanwhile stays so.
+-- INCLUDES: _full _log
 -- KEYS: delivery, tries, open deliveries, its tenant's dead ones
 -- ARGV: id, kept_s, try (JSON, '' for none), state, reason, delay_ms to the next try
 -- Returns 1, or 0 when it is gone or settled.

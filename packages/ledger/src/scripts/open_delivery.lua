@@ -1,4 +1,5 @@
 -- Records a delivery, once.
+-- INCLUDES: _log
 -- KEYS: delivery, open deliveries, outbox, and the indexes it stands in: its tenant's, its job's, its endpoint's (the tenant's again where there is none)
 -- ARGV: id, kept_s, '1' to leave word in the outbox that it is to be sent, then names and values of its fields
 -- Returns 1, or 0 when it was there.

@@ -1,4 +1,5 @@
 -- Has a settled delivery sent again, with a schedule from its beginning and the same id.
+-- INCLUDES: _log
 -- KEYS: delivery, open deliveries, its tenant's dead ones, outbox
 -- ARGV: id, kept_s, tenant
 -- Returns 1, 0 when it is not settled, -1 when the tenant has no such delivery.

@@ -1,4 +1,5 @@
 -- Notes that the worker which ran this job has crashed: its next attempt is run alone.
+-- INCLUDES: _full
 -- KEYS: job
 -- Returns 1, or 0 when the job was not being run.
 may_exceed_memory(KEYS[1])

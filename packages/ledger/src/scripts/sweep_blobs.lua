@@ -1,4 +1,5 @@
 -- Looks at the pictures whose time has come; those that no job's record holds go to the trash, from where their bytes are removed.
+-- INCLUDES: _log
 -- KEYS: blobs, blob total, blob trash. The keys below the two prefixes, and holders' keys, have the same hash tag.
 -- ARGV: prefix of blobs' records, prefix of blobs' holders, how many to look at, look_every_ms
 -- Returns how many it looked at.

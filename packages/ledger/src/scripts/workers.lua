@@ -1,3 +1,4 @@
+-- INCLUDES: _log
 -- KEYS: workers
 -- Returns the JSON of each worker that is alive.
 local at = now_ms()
