@@ -170,3 +170,4 @@ const [name = "storm"] = positionals;
 const show = shows[name];
 if (show === undefined) throw new Error(`${name} is none of ${Object.keys(shows).join(", ")}`);
 await show();
+process.exit(); // a client's connection that a silent line swallowed may be open still
