@@ -72,9 +72,9 @@ def vision(v: torch.nn.Module, x: torch.Tensor, gh: int, gw: int) -> torch.Tenso
     k = v.patch_embed.proj
     x = F.linear(x, k.weight.sum(2).reshape(d, -1), k.bias)
     x = v.post_conv_layernorm(x)
-    at_device = x.device
-    rows = torch.arange(gh, device=at_device).view(gh // 2, 1, 2, 1).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
-    cols = torch.arange(gw, device=at_device).view(1, gw // 2, 1, 2).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
+    device = x.device
+    rows = torch.arange(gh, device=device).view(gh // 2, 1, 2, 1).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
+    cols = torch.arange(gw, device=device).view(1, gw // 2, 1, 2).expand(gh // 2, gw // 2, 2, 2).reshape(-1)
     at = torch.stack(((cols + 0.5) / gw * 2 - 1, (rows + 0.5) / gh * 2 - 1), -1)[None, :, None].float()
     table = v.embeddings.position_embedding.weight.float()
     side = int(table.shape[0] ** 0.5)

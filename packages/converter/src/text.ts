@@ -228,7 +228,7 @@ function pickCandidates(g: GraphBuilder, scores: Value): void {
 
 /**
  * log(sum(exp(scores))) of each row, [rows]; `best` is sorted. For cards, where ReduceLogSumExp is left to cuDNN, which
- * spends as long on two rows of a vocabulary as on thirty (docs/gpu.md).
+ * by all signs is slow with more than one row (docs/gpu.md).
  */
 function logSumExp(g: GraphBuilder, scores: Value, best: Value): Value {
   const most = g.op("Gather", [best, g.ints(0)], { axis: 1 });

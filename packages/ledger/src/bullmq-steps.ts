@@ -1,7 +1,7 @@
 /**
  * BullMQ's own steps, to be run inside ours: one script then does for a job what took two, with nothing in between. They are the
  * scripts of the release that is installed, so a job is in the queue just as BullMQ itself would have it; tests compare the two.
- * Only BullMQ's events are left out: they are a quarter of a step's work, and whoever wants to know of a job reads its log.
+ * Only BullMQ's events are left out: nobody reads them, since whoever wants to know of a job reads its log.
  */
 import { addPrioritizedJob } from "bullmq/dist/esm/scripts/addPrioritizedJob-9.js";
 import { moveToActive } from "bullmq/dist/esm/scripts/moveToActive-11.js";
