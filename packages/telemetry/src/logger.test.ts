@@ -24,3 +24,9 @@ test("lines are out when the turn is over, and keep their order however many the
   const many = `for (let i = 0; i < 2_000; i++) log.info(String(i)); setTimeout(() => process.kill(process.pid, "SIGKILL"), 50);`;
   expect(await messagesOf(many)).toEqual(Array.from({ length: 2_000 }, (_, i) => String(i)));
 });
+
+test("the disk is not waited for where the log is a file", async () => {
+  const counted = `import fs from "node:fs"; let waits = 0; const { fsyncSync } = fs; fs.fsyncSync = (fd) => { waits++; fsyncSync(fd); };`;
+  const code = `${counted} log.info("one"); setTimeout(() => { log.info("two"); setTimeout(() => { log.info(String(waits)); }, 20); }, 20);`;
+  expect(await messagesOf(code)).toEqual(["one", "two", "0"]);
+});

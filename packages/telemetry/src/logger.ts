@@ -34,22 +34,32 @@ export function createLogger(
 }
 
 /** More than that of one turn is written at once. */
-const maxWaitingBytes = 8 * 1024;
+const maxWaitingChars = 8 * 1024;
 
-/** Writes the lines of one turn of the event loop together: a write of its own costs more than all else about a line. */
+/**
+ * Writes the lines of one turn of the event loop together: a write of its own costs more than all else about a line. Gathered
+ * here, since sonic-boom's own `flushSync` waits for the disk wherever the log is a file.
+ */
 function gatherLines(file: number) {
-  const lines = destination({ dest: file, sync: true, minLength: maxWaitingBytes });
-  let isWaiting = false;
-  const flush = () => {
-    isWaiting = false;
-    lines.flushSync();
-  };
+  const lines = destination({ dest: file, sync: true });
+  let waiting = "";
+  let isFlushing = false;
+  function flush(): void {
+    const gathered = waiting;
+    waiting = "";
+    if (gathered !== "") lines.write(gathered);
+  }
   process.on("exit", flush);
   return {
     write(line: string): void {
-      lines.write(line);
-      if (!isWaiting) setImmediate(flush);
-      isWaiting = true;
+      waiting += line;
+      if (waiting.length > maxWaitingChars) flush();
+      if (isFlushing) return;
+      isFlushing = true;
+      setImmediate(() => {
+        isFlushing = false;
+        flush();
+      });
     },
     flushSync: flush,
   };
