@@ -90,7 +90,10 @@ function repeatOnce(redis: Redis, command: Command): void {
 /** What a log that is not written in the same step as its number would do. */
 function swallowLast(redis: Redis, command: Command): void {
   const log = String(command.args[3]);
-  const swallow = (next: unknown) => redis.xdel(log, `${Number(next) - 1}-1`);
+  const swallow = (replies: unknown) => {
+    const [[, next]] = replies as [[number, number]]; // of the first of the calls that were made together, as is its log
+    return redis.xdel(log, `${next - 1}-1`);
+  };
   command.promise.then(swallow).catch(() => {});
 }
 

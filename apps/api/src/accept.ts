@@ -99,7 +99,7 @@ export function createAccept(deps: AcceptDeps) {
       ...(webhook && { webhook }),
       chosen: { id, fingerprint: fingerprint ?? "" },
     };
-    const { outcome, place } = await ledger.submit(job);
+    const { outcome, place, createdAtMs } = await ledger.submit(job);
     if (outcome === "conflict") {
       throw new ApiError(
         "idempotency_conflict",
@@ -119,6 +119,6 @@ export function createAccept(deps: AcceptDeps) {
     }
     if (outcome === "overloaded") throw await admission.refuse(version, deadlineMs, place);
     if (isChosen && outcome === "existing") return null;
-    return { id, ...served, priority, metadata, deadlineMs };
+    return { id, ...served, priority, metadata, deadlineMs, createdAtMs };
   }
 }

@@ -27,8 +27,8 @@ async function submit(temperature = 1): Promise<Accepted> {
   };
   const standing = { priority, deadlineMs: 5_000 };
   const job = { tenant: defaultTenant, model, version, input, metadata, standing };
-  const { id } = await open.ledger.submit(job);
-  return { id, ...accepted, deadlineMs: 5_000 };
+  const { id, createdAtMs } = await open.ledger.submit(job);
+  return { id, ...accepted, deadlineMs: 5_000, createdAtMs };
 }
 
 async function run(id: string, state: "succeeded" | "failed"): Promise<void> {
@@ -39,12 +39,9 @@ async function run(id: string, state: "succeeded" | "failed"): Promise<void> {
   await open.ledger.finish(attempt, outcome, [{ type: "delta", text: output.text }]);
 }
 
-const tell = (job: Accepted, first: unknown, last: unknown) =>
-  endedJob(job, JSON.stringify(first), JSON.stringify(last));
-
-async function told(job: Accepted) {
+async function told(job: Accepted, event = -1) {
   const events = await open.ledger.readLog(job.id, -1);
-  return tell(job, events[0], events.at(-1));
+  return endedJob(job, JSON.stringify(events.at(event)));
 }
 
 test("a job that has succeeded is told as the ledger has it", async () => {
@@ -74,7 +71,5 @@ test("what the events do not tell has to be read", async () => {
   expect((await told(first))?.reused).toBe(false);
   expect((await open.ledger.read(joined.id, defaultTenant))?.reused).toBe(true);
   expect(await told(joined)).toBeNull();
-  const events = await open.ledger.readLog(first.id, -1);
-  expect(tell(first, events[1], events.at(-1))).toBeNull();
-  expect(tell(first, events[0], events[1])).toBeNull();
+  expect(await told(first, 1)).toBeNull();
 });

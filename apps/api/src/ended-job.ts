@@ -5,17 +5,15 @@ import { jobEvent } from "@glimpse/contracts";
 /** What was said of a job when it was accepted. */
 export type Accepted = Pick<Job, "id" | "model" | "version" | "priority" | "metadata"> & {
   deadlineMs: number;
+  createdAtMs: number;
 };
 
-/** The same as the ledger would read; null when the two events (JSON), its first and its last, do not tell all. */
-export function endedJob(accepted: Accepted, firstJson: string, lastJson: string): Job | null {
-  const first = jobEvent.safeParse(JSON.parse(firstJson)).data;
+/** The same as the ledger would read; null when the job's last event (JSON) does not tell all. */
+export function endedJob(accepted: Accepted, lastJson: string): Job | null {
   const event = jobEvent.safeParse(JSON.parse(lastJson)).data;
   // One that was answered without being run, or has ended otherwise, has more to tell.
-  if (event?.type !== "succeeded" || event.timings.queue_ms === null || first?.id !== 0)
-    return null;
-  const { id, model, version, priority, metadata, deadlineMs } = accepted;
-  const createdAtMs = first.at_ms;
+  if (event?.type !== "succeeded" || event.timings.queue_ms === null) return null;
+  const { id, model, version, priority, metadata, deadlineMs, createdAtMs } = accepted;
   const self = `/v1/jobs/${id}`;
   return {
     id,

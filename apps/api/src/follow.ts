@@ -112,7 +112,7 @@ export async function* follow(
 
 /**
  * The job once it has ended, or as it is after `waitMs` or at the signal. Null when the tenant has no such job.
- * `begin` is called when its events are heard; if it accepts a new job, none of them has been missed, and they tell how it ended.
+ * `begin` is called when its events are heard; if it accepts a new job, its end has not been missed, and tells all of it.
  */
 export async function waitForEnd(
   { ledger, subscriber, keys }: FollowDeps,
@@ -123,12 +123,11 @@ export async function waitForEnd(
   begin: () => Promise<Accepted | null> = async () => null,
 ): Promise<Job | null> {
   const bell = createBell(signal);
-  const heard: { first?: string; last?: string } = {};
+  let last: string | undefined;
   const stop = await subscriber.subscribe(keys.channel(id), (message) => {
     if (message === null) return bell.ring();
-    heard.first ??= message;
     if (!endsLog({ type: typeOfEvent(message) })) return;
-    heard.last = message;
+    last = message;
     bell.ring();
   });
   try {
@@ -136,8 +135,7 @@ export async function waitForEnd(
     const until = performance.now() + waitMs;
     if (accepted !== null) {
       await bell.wait(Math.min(waitMs, recheckMs));
-      const { first, last } = heard;
-      const job = first && last && endedJob(accepted, first, last);
+      const job = last === undefined ? null : endedJob(accepted, last);
       if (job) return job;
     }
     for (;;) {

@@ -83,7 +83,7 @@ test("a start that the connection sends twice begins one attempt", async () => {
   };
   const first = await open.ledger.start(id);
   script[name] = original;
-  expect(await original.apply(open.redis, sent)).toEqual([1, 2, expect.any(String), -1]);
+  expect(await original.apply(open.redis, sent)).toEqual([[1, [1, 2, expect.any(String), -1]]]);
   expect(first).toMatchObject({ attempt: 1, nextEvent: 2 });
   expect(await types(id)).toEqual(["queued", "running"]);
 });

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 import { bullmqSteps, keyCountsOfBullmq } from "./bullmq-steps.ts";
+import { createGather } from "./gather.ts";
 
 const keyCounts = {
   submit: 10,
@@ -29,6 +30,10 @@ const keyCounts = {
 } as const;
 
 type ScriptName = keyof typeof keyCounts;
+
+/** What is done with every job: many jobs come to it in one turn of the event loop, and then share a command. */
+const gathered: readonly ScriptName[] = ["submit", "start", "append", "finish"];
+
 export type Argument = string | number | Buffer;
 export type RunScript = (name: ScriptName, keys: string[], args: Argument[]) => Promise<unknown>;
 
@@ -39,7 +44,10 @@ const read = (name: string) =>
 function compose(name: ScriptName): string {
   const own = read(name);
   const included = /^-- INCLUDES: (.+)$/m.exec(own)?.[1]?.split(" ") ?? [];
-  return [...included.map(read), own].join("\n");
+  const asked = gathered.includes(name)
+    ? ["local function once(KEYS, ARGV)", own, "end", read("_many")]
+    : [own];
+  return [...included.map(read), ...asked].join("\n");
 }
 
 const names = Object.keys(keyCounts) as ScriptName[];
@@ -47,15 +55,19 @@ const texts = names.map((name) => [name, compose(name)] as const);
 
 /** Defines the scripts on the connection; they are sent once and then called by their hash. */
 export function loadScripts(redis: Redis): RunScript {
-  for (const [name, lua] of texts) {
-    redis.defineCommand(`glimpse_${name}`, { lua, numberOfKeys: keyCounts[name] });
-  }
+  for (const [name, lua] of texts) redis.defineCommand(`glimpse_${name}`, { lua });
   // defineCommand adds methods that no type knows: the one cast is here.
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>;
-  return async function runScript(name, keys, args) {
-    if (keys.length !== keyCounts[name]) throw new Error(`${name} takes ${keyCounts[name]} keys`);
+  const send = (name: ScriptName) => (keys: string[], args: Argument[]) => {
     const command = commands[`glimpse_${name}`];
     if (command === undefined) throw new Error(`${name} is not defined`);
-    return command.call(redis, ...keys, ...args);
+    return command.call(redis, keys.length, ...keys, ...args);
+  };
+  const calls = new Map(
+    names.map((name) => [name, gathered.includes(name) ? createGather(send(name)) : send(name)]),
+  );
+  return async function runScript(name, keys, args) {
+    if (keys.length !== keyCounts[name]) throw new Error(`${name} takes ${keyCounts[name]} keys`);
+    return calls.get(name)?.(keys, args);
   };
 }

@@ -54,13 +54,19 @@ const entryOptions = JSON.stringify(jobOptions);
 
 const outcomes = ["created", "joined", "answered", "existing", "conflict", "deleted"] as const;
 const refusals = ["full", "heavy", "overloaded"] as const;
-const submitted = z.tuple([z.enum([...outcomes, ...refusals]), z.int()]);
+const submitted = z.tuple([z.enum([...outcomes, ...refusals]), z.int(), z.int()]);
 
 /**
  * `created` is in the queue with the priority `place`; `joined` and `answered` need not be run; the others changed nothing. See
  * submit.lua. `place` of an `overloaded` one is how many jobs are before it.
  */
-export type Submitted = { id: string; outcome: z.infer<typeof submitted>[0]; place: number };
+export type Submitted = {
+  id: string;
+  outcome: z.infer<typeof submitted>[0];
+  place: number;
+  /** Unix milliseconds by Redis's clock; 0 when there is no such job. */
+  createdAtMs: number;
+};
 
 /** The returned function records a job and queues it in one step; or it finds that it need not be run. */
 export function createSubmit(
@@ -100,8 +106,8 @@ export function createSubmit(
       ],
       [id, keys.channel(id), retentionS, ...args, ...Object.entries(fields).flat()],
     );
-    const [outcome, place] = submitted.parse(reply);
-    return { id, outcome, place };
+    const [outcome, place, createdAtMs] = submitted.parse(reply);
+    return { id, outcome, place, createdAtMs };
   };
 
   /** The key that identical jobs of a tenant share, or nothing when an answer may differ each time. */

@@ -1,7 +1,7 @@
 -- For the scripts that change a job's state. They all begin with the same names, which `this_job` reads:
 --   KEYS: job, log, pending, followers, deadlines, active, fair, outbox
 --   ARGV: id, channel, retention_s
-local function this_job()
+local function this_job(KEYS, ARGV)
   return { id = ARGV[1], key = KEYS[1], log = KEYS[2], pending = KEYS[3], followers = KEYS[4], deadlines = KEYS[5],
     active = KEYS[6], fair = KEYS[7], outbox = KEYS[8], channel = ARGV[2], retention_s = ARGV[3] }
 end

@@ -19,10 +19,15 @@ local function read(key, names)
   return fields
 end
 
--- Appends event `number` and publishes it as the same JSON. `fields` is JSON text: '' or ',"name":value...'.
+-- Appends event `number` to the log, and returns it. `fields` is JSON text: '' or ',"name":value...'.
 -- Whoever calls this writes the record's `events`, the number of the next one. Pieces are trimmed by `append`.
-local function emit(job, number, at, kind, fields)
+local function log_event(job, number, at, kind, fields)
   local event = '{"id":' .. number .. ',"type":"' .. kind .. '","at_ms":' .. at .. fields .. "}"
   call("XADD", job.log, number .. "-1", "event", event)
-  call("PUBLISH", job.channel, event)
+  return event
+end
+
+-- The same, and publishes it as the same JSON.
+local function emit(job, number, at, kind, fields)
+  call("PUBLISH", job.channel, log_event(job, number, at, kind, fields))
 end

@@ -3,7 +3,7 @@
 -- KEYS: as in _job
 -- ARGV: as in _job, then tenant, control channel
 -- Returns 1, 0 when the job had ended, -1 when the tenant has no such job.
-local job = this_job()
+local job = this_job(KEYS, ARGV)
 local record = read_end(job)
 if not record.state or record.tenant ~= ARGV[4] then return -1 end
 if record.state ~= "queued" and record.state ~= "running" then return 0 end

@@ -3,7 +3,7 @@
 -- KEYS: as in _job
 -- ARGV: as in _job, then control channel
 -- Returns 1, or 0 when it is not due, has ended or is gone.
-local job = this_job()
+local job = this_job(KEYS, ARGV)
 local record = read_end(job)
 if record.state ~= "queued" and record.state ~= "running" then
   call("ZREM", job.deadlines, job.id)

@@ -12,7 +12,7 @@ local args_from = 12 + key_count
 local pieces_from = args_from + arg_count
 
 local function end_attempt()
-  local job = this_job()
+  local job = this_job(KEYS, ARGV)
   local record = read_end(job)
   local is_open = record.state == "running" or attempt == "" and record.state == "queued"
   if not is_open or attempt ~= "" and record.attempt ~= attempt then return 0 end

@@ -4,7 +4,7 @@
 -- ARGV: as in _job, then the attempt at which nobody held it
 -- Returns 1, or 0 when something has happened to the job since.
 may_exceed_memory(KEYS[1])
-local job = this_job()
+local job = this_job(KEYS, ARGV)
 local record = read(job.key, { "state", "attempt", "events", "tag" })
 if (record.state ~= "queued" and record.state ~= "running") or record.attempt ~= ARGV[4] then return 0 end
 if record.state == "running" then requeue(job, record.events) end

@@ -9,7 +9,7 @@
 -- or {-2} of a suspect, queued until it is started alone, or {-3} of a job that was alone when its worker came down once too
 -- often, or {-4} of one whose deadline has passed: it is to be expired.
 local suspect_after, max_lost = 2, 3
-local job = this_job()
+local job = this_job(KEYS, ARGV)
 local state, deadline_at, run, version, tenant, level, tag, shift, attempt, suspect, alone, events, input, first_token_at,
   leader, webhook, tells, told_at = unpack(call("HMGET", job.key, "state", "deadline_at", "run", "version", "tenant", "priority",
   "tag", "shift", "attempt", "suspect", "alone", "events", "input", "first_token_at", "leader", "webhook", "tells", "told_at"))

@@ -8,7 +8,8 @@
 --       max_bytes (of all jobs that have not ended the tenant may have), max_ahead (how many jobs may be before it in the queue),
 --       version, priority, cost, what BullMQ keeps of it (JSON) and its options there (JSON),
 --       then names and values of the record's other fields
--- Returns {what, number}: the priority in the queue for `created`, the jobs before it for `overloaded`, else 0. What:
+-- Returns {what, number, created_at}: the priority in the queue for `created`, the jobs before it for `overloaded`, else 0; and
+-- when the job was accepted, 0 if it was not. What:
 --   created   the job is queued
 --   joined    it waits for the answer of an identical job that has not ended and is no less urgent
 --   answered  it has ended with the answer of an identical job
@@ -21,24 +22,24 @@
 local max_followers = 100
 local longest_deadline_s = 86400
 
-local job = this_job()
+local job = this_job(KEYS, ARGV)
 local tenant, fingerprint, same, cache_s, holders, deadline_ms, max_active, bytes, max_bytes, max_ahead = unpack(ARGV, 4, 13)
 local version, priority, cost, entry, entry_options = unpack(ARGV, 14, 18)
 local queue = KEYS[10]
 
 if call("EXISTS", job.key) == 1 then
-  local known = call("HMGET", job.key, "tenant", "fingerprint", "state")
-  if known[1] ~= tenant or known[2] ~= fingerprint then return {"conflict", 0} end
-  return {known[3] and "existing" or "deleted", 0}
+  local known = call("HMGET", job.key, "tenant", "fingerprint", "state", "created_at")
+  if known[1] ~= tenant or known[2] ~= fingerprint then return {"conflict", 0, 0} end
+  return {known[3] and "existing" or "deleted", 0, tonumber(known[4] or 0)}
 end
 
 local limit = tonumber(max_active)
 local function active_jobs() return call("ZLEXCOUNT", job.active, "[" .. tenant .. "/", "(" .. tenant .. "0") end
-if call("ZCARD", job.active) >= limit and active_jobs() >= limit then return {"full", 0} end
+if call("ZCARD", job.active) >= limit and active_jobs() >= limit then return {"full", 0, 0} end
 local held = call("HGET", weights(job), tenant) or 0
 if held + bytes > tonumber(max_bytes) then
   -- Records that were lost never gave their bytes back.
-  if active_jobs() > 0 or tonumber(bytes) > tonumber(max_bytes) then return {"heavy", 0} end
+  if active_jobs() > 0 or tonumber(bytes) > tonumber(max_bytes) then return {"heavy", 0, 0} end
   call("HDEL", weights(job), tenant)
 end
 
@@ -74,7 +75,7 @@ if outcome == "created" then
     -- BullMQ's scores are priority * 2^32 and a counter.
     local behind = (next_priority(job, version, tenant, priority, cost) + 1) * 4294967296
     local ahead = first + call("ZCOUNT", queue .. "prioritized", "-inf", "(" .. whole(behind))
-    if ahead > tonumber(max_ahead) then return {"overloaded", ahead} end
+    if ahead > tonumber(max_ahead) then return {"overloaded", ahead, 0} end
   end
   local tag, shift
   tag, shift, place, is_due = next_place(job, version, tenant, priority, cost, now)
@@ -91,7 +92,7 @@ end
 for i = 19, #ARGV do fields[#fields + 1] = ARGV[i] end
 
 call("HSET", job.key, unpack(fields))
-emit(job, 0, at, "queued", "")
+log_event(job, 0, at, "queued", "") -- nobody can listen to it yet
 keep(job, tonumber(deadline_ms))
 call("ZADD", job.active, "0", active_name(tenant, job.id))
 call("HINCRBY", weights(job), tenant, bytes)
@@ -115,4 +116,4 @@ else
   if same ~= "" then call("SET", same, job.id, "EX", job.retention_s) end
   enqueue(job, queue, entry, entry_options, place, at)
 end
-return {outcome, place}
+return {outcome, place, now}
