@@ -1,6 +1,6 @@
 /**
- * The whole path, HTTP to answer, with an engine that takes no time, against BullMQ as it comes and against plain Redis: one
- * run, one Redis, taking turns. Then how soon free slots are filled over a slow network, and how many workers one queue feeds.
+ * The whole path, HTTP to answer, with an engine that takes no time, against BullMQ as it comes, with and without a way back
+ * for the answer, and against plain Redis: one run, one Redis, taking turns. Then how soon free slots are filled over a slow network, and how many workers one queue feeds.
  * The last line of --json is for machines.
  * Usage: pnpm bench queue [--quick] [--json]
  */
@@ -12,7 +12,7 @@ import { round } from "./engine/measure.ts";
 import { measureFill } from "./queue/fill.ts";
 import { measureFleet } from "./queue/fleet.ts";
 import { measureAtRate, measureIdle } from "./queue/latency.ts";
-import { startBareRedis, startBullmq } from "./queue/systems.ts";
+import { startAnsweringBullmq, startBareRedis, startBullmq } from "./queue/systems.ts";
 import { measureThroughput } from "./queue/throughput.ts";
 import { startWhole } from "./queue/whole.ts";
 
@@ -38,9 +38,10 @@ try {
 async function measure(): Promise<void> {
   const cpu = cpus()[0]?.model ?? "unknown CPU";
   console.log(`${cpu}, ${availableParallelism()} cores, Node ${process.version}`);
-  const [whole, bullmq, bare] = await Promise.all([
+  const [whole, bullmq, answering, bare] = await Promise.all([
     startWhole(server.url),
     startBullmq(server.url),
+    startAnsweringBullmq(server.url),
     startBareRedis(server.url),
   ]);
 
@@ -48,6 +49,7 @@ async function measure(): Promise<void> {
     {
       "whole path": { system: whole, jobs: 2_000 },
       "bare BullMQ": { system: bullmq, jobs: 10_000 },
+      "bare BullMQ, answers returned": { system: answering, jobs: 5_000 },
       "bare Redis": { system: bare, jobs: 20_000 },
     },
     redis,
@@ -58,6 +60,7 @@ async function measure(): Promise<void> {
   );
   console.table(throughput);
 
+  await answering.stop();
   await bullmq.listen();
   const rates: Record<string, object> = {};
   for (const perS of [50, 200]) {
@@ -86,6 +89,7 @@ async function measure(): Promise<void> {
   const cpuUs = (name: keyof typeof throughput) => throughput[name].cpuUsPerJob;
   const figures = {
     vs_bullmq: round(perS("whole path") / perS("bare BullMQ")),
+    vs_bullmq_answering: round(perS("whole path") / perS("bare BullMQ, answers returned")),
     vs_bullmq_per_cpu: round(cpuUs("bare BullMQ") / cpuUs("whole path")),
     vs_redis: round(perS("whole path") / perS("bare Redis"), 3),
     first_event_p50_ms: firstEvent.p50,

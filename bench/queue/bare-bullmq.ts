@@ -7,7 +7,7 @@ import { createAnswering } from "./answering.ts";
 const answering = createAnswering();
 const redis = new Redis(process.env.REDIS_URL ?? "", { maxRetriesPerRequest: null });
 const worker = new Worker(
-  "bare",
+  process.env.QUEUE ?? "",
   async (job) => {
     answering.began();
     const { ms = 0 } = job.data as { ms?: number };

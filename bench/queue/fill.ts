@@ -25,7 +25,7 @@ export async function measureFill(whole: Whole, redisUrl: string, rounds: number
   proxy.delay(roundTripMs / 2);
   const connection = new Redis(redisUrl, { maxRetriesPerRequest: null });
   const queue = new Queue("nano@1", { connection, prefix: createKeys("bench").queue("0") });
-  const bullmq = await startBullmq(redisUrl, proxy.url);
+  const bullmq = await startBullmq(redisUrl, "filled", proxy.url);
   try {
     await whole.hire(1, slots, proxy.url);
     whole.take(jobMs);

@@ -42,16 +42,21 @@ export type Bullmq = System & {
   listen: () => Promise<void>;
 };
 
-/** `workerUrl` is Redis as the worker sees it. */
-export async function startBullmq(redisUrl: string, workerUrl = redisUrl): Promise<Bullmq> {
+/** BullMQ as it comes, on a queue of this name; `workerUrl` is Redis as the worker sees it. */
+export async function startBullmq(
+  redisUrl: string,
+  name = "bare",
+  workerUrl = redisUrl,
+): Promise<Bullmq> {
   const worker = await startChild(bareFile("bullmq"), {
     REDIS_URL: workerUrl,
+    QUEUE: name,
     SLOTS: String(slots),
   });
   const connection = new Redis(redisUrl, { maxRetriesPerRequest: null });
-  const queue = new Queue("bare", { connection });
+  const queue = new Queue(name, { connection });
   const listening = connection.duplicate({ lazyConnect: true });
-  const waiting = new Map<string, () => void>();
+  const waiting = new Map<string, (answer: unknown) => void>();
   let events: QueueEvents | undefined;
   let asked = 0;
   return {
@@ -59,16 +64,17 @@ export async function startBullmq(redisUrl: string, workerUrl = redisUrl): Promi
     worker,
     pids: () => ({ worker: [worker.pid] }),
     async listen() {
-      events = new QueueEvents("bare", { connection: listening });
-      events.on("completed", ({ jobId }) => waiting.get(jobId)?.());
+      events = new QueueEvents(name, { connection: listening });
+      events.on("completed", ({ jobId, returnvalue }) => waiting.get(jobId)?.(returnvalue));
       await events.waitUntilReady();
     },
     async ask() {
       const jobId = `asked-${++asked}`;
-      const completed = new Promise<void>((resolve) => waiting.set(jobId, resolve));
+      const completed = new Promise<unknown>((resolve) => waiting.set(jobId, resolve));
       await queue.add("job", payload, { ...jobOptions, jobId });
-      await completed;
+      const answer = await completed;
       waiting.delete(jobId);
+      if ((answer as { text?: string }).text !== "A circle.") throw new Error("no answer came");
     },
     async run(jobs) {
       const done = worker.ended(jobs);
@@ -82,6 +88,13 @@ export async function startBullmq(redisUrl: string, workerUrl = redisUrl): Promi
       for (const used of [connection, listening]) used.disconnect();
     },
   };
+}
+
+/** The same when each job's producer waits for its answer, as those do who call the whole path: BullMQ's own way to hear of it. */
+export async function startAnsweringBullmq(redisUrl: string): Promise<Bullmq> {
+  const bullmq = await startBullmq(redisUrl, "answering");
+  await bullmq.listen();
+  return { ...bullmq, run: (jobs) => many(jobs, bullmq.ask) };
 }
 
 export async function startBareRedis(redisUrl: string): Promise<System> {
