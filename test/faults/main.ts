@@ -1,7 +1,7 @@
 /**
  * Nothing lost, nothing twice, nothing stuck: the system while everything breaks. Exits with 1 when a promise was broken.
  * Usage: pnpm test:faults [storm] [--jobs 10000] [--seed N] [--json]    everything by chance, under many jobs
- *        pnpm test:faults restart [--times 32]                          workers killed at named places: how long until their jobs run again
+ *        pnpm test:faults restart [--times 40]                          workers killed at named places: how long until their jobs run again
  *        pnpm test:faults poison                                        jobs that crash their process among jobs that do not
  *        pnpm test:faults drain [--times 50] [--grace 1000]             workers asked to stop
  *        pnpm test:faults cut                                           Redis, or the way to it, in each way it can fail
@@ -78,7 +78,7 @@ const shows: Record<string, () => Promise<void>> = {
   },
 
   async restart() {
-    const each = Math.ceil(times(32) / places.length);
+    const each = Math.ceil(times(40) / places.length);
     for (const [watchedBy, limitMs] of [
       ["fleet", 2_000],
       ["worker", 6_000],

@@ -7,7 +7,7 @@ import { count, createClients } from "./client.ts";
 import { startCluster } from "./cluster.ts";
 import { openStore } from "./stored.ts";
 
-/** Taken but not begun, in the middle, about to commit, committed but not told to the queue. */
+/** Taken but not begun, in the middle, about to commit, committed: then nothing is left to run again, and it must not be. */
 export const places = ["before start", "after append", "before finish", "after finish"];
 
 /** Who sees it die: the fleet of two that it is of; or nobody, and its lease has to run out, as when a whole machine dies. */

@@ -61,6 +61,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     modelDir: parsed.MODEL_DIR,
     /** Where converted models are kept. */
     cacheDir: join(parsed.DATA_DIR, "models"),
+    codeCacheDir: join(parsed.DATA_DIR, "code"),
     device: deviceOf(DEVICE, limitBytes),
     threads: parsed.THREADS ?? share,
     slots: parsed.SLOTS,

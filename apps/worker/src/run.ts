@@ -1,4 +1,5 @@
 /** Runs a worker for as long as its process lives: ready, signals, exit. */
+import { flushCompileCache } from "node:module";
 import { reportToFleet } from "./report.ts";
 import type { WorkerDeps } from "./worker.ts";
 import { startWorker } from "./worker.ts";
@@ -20,6 +21,7 @@ export async function runUntilSignal(deps: WorkerDeps, close: () => Promise<void
   const worker = await startWorker({ ...deps, log });
   process.off("disconnect", leave);
   log.info({ ...config.served, threads: config.threads }, "ready");
+  flushCompileCache(); // whoever is started in our place has it, even if we are killed
 
   let asked = false;
   async function stop(signal: string): Promise<void> {
