@@ -94,7 +94,8 @@ async function submitAll(): Promise<string[]> {
 
 async function tell(command: Order): Promise<Report> {
   readers.send(command);
-  const [answer] = (await once(readers, "message")) as unknown[];
+  const died = once(readers, "exit").then(() => Promise.reject(new Error("the readers gave up")));
+  const [answer] = (await Promise.race([once(readers, "message"), died])) as unknown[];
   return report.parse(answer);
 }
 

@@ -30,6 +30,9 @@ export const report = z.object({
 });
 export type Report = z.infer<typeof report>;
 
+/** A stream that is refused for longer than this will never be opened. */
+const patienceMs = 60_000;
+
 type Reader = { id: string; next: number; hasEnded: boolean; stream: EventStream | null };
 
 const readers = new Map<string, Reader>();
@@ -71,6 +74,7 @@ async function openAll({ url, ids, atOnce }: Order & { do: "open" }): Promise<vo
       const startedAt = performance.now();
       while (!(await open(url, reader))) {
         refused++;
+        if (performance.now() - startedAt > patienceMs) throw new Error("a stream stays refused");
         await sleep(100);
       }
       connectMs.push(performance.now() - startedAt);

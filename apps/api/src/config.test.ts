@@ -30,3 +30,12 @@ test("what is wrong is named, and not repeated", () => {
   for (const name of Object.keys(env)) expect(() => readConfig(env)).toThrow(name);
   expect(() => readConfig(env)).not.toThrow("secret");
 });
+
+test("open streams are not limited where all callers look alike, and are otherwise", () => {
+  const streams = (env: Record<string, string>) => readConfig(env).gateway.streamsPerKey;
+  expect(streams({})).toBeGreaterThan(10_000);
+  expect(streams({ MAX_STREAMS_PER_KEY: "20" })).toBe(20);
+  expect(streams({ TRUSTED_PROXIES: "1" })).toBe(500);
+  expect(streams({ HOST: "0.0.0.0", AUTH: "none" })).toBe(500);
+  expect(streams({ AUTH: "keys" })).toBe(500);
+});

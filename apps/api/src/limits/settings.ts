@@ -16,8 +16,8 @@ export const limitsEnvironment = z.object({
   RATE_READS_PER_KEY: rate.optional(),
   /** Connections from an address; not limited on loopback or behind a proxy, whose connections they are. */
   MAX_CONNECTIONS_PER_IP: count(200),
-  /** Open event streams of a key, or of an address without one, on each process. */
-  MAX_STREAMS_PER_KEY: count(500),
+  /** Open event streams of a key, or of an address without one, on each process. By default 500, and any number where all have one address and no key. */
+  MAX_STREAMS_PER_KEY: z.coerce.number().int().positive().optional(),
   /** Bodies that are being received or worked on in this process, and the part of that which one key or address may have. */
   MAX_BYTES_IN_FLIGHT: count(512 * 1024 * 1024),
   MAX_BYTES_IN_FLIGHT_PER_KEY: count(128 * 1024 * 1024),
@@ -66,7 +66,8 @@ export function gatewaySettings(
       reads: parsed.RATE_READS_PER_KEY ?? (hasKeys ? 200 : 0),
     },
     connectionsPerAddress: isPrivate || trustedProxies > 0 ? null : parsed.MAX_CONNECTIONS_PER_IP,
-    streamsPerKey: parsed.MAX_STREAMS_PER_KEY,
+    streamsPerKey:
+      parsed.MAX_STREAMS_PER_KEY ?? (toldApart || hasKeys ? 500 : Number.MAX_SAFE_INTEGER),
     bytesInFlight: parsed.MAX_BYTES_IN_FLIGHT,
     bytesInFlightPerKey: parsed.MAX_BYTES_IN_FLIGHT_PER_KEY,
   };
