@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 
 type LogLine = Record<string, unknown> & { msg?: string };
 
@@ -19,10 +20,18 @@ export type Running = {
 /** Ends a child whose parent was killed, such as an interrupted test run. */
 const orphan = new URL("../../scripts/orphan.mjs", import.meta.url).href;
 
+/** What Node has compiled: shared by all, and not in a data folder, where a process that outlives its test would still write to it. */
+const codeCache = fileURLToPath(new URL("../../node_modules/.cache/code", import.meta.url));
+
 /** Starts `node file` with this environment on top of a bare one. */
 export function startProcess(file: string, env: Record<string, string>): Running {
   const child: ChildProcess = spawn(process.execPath, ["--import", orphan, file], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      NODE_COMPILE_CACHE: codeCache,
+      ...env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const log: LogLine[] = [];
