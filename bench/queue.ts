@@ -1,6 +1,7 @@
 /**
  * The whole path, HTTP to answer, with an engine that takes no time, against BullMQ as it comes, with and without a way back
- * for the answer, and against plain Redis: one run, one Redis, taking turns. Then how soon free slots are filled over a slow network, and how many workers one queue feeds.
+ * for the answer, and against plain Redis: one run, one Redis, taking turns. Then how soon free slots are filled over a slow
+ * network, and how many workers one queue feeds.
  * The last line of --json is for machines.
  * Usage: pnpm bench queue [--quick] [--json]
  */

@@ -34,6 +34,8 @@ const system = await startSystem({ redisUrl: redis.url, engine: "scripted" });
 /** It has done nothing yet, so that what it grows by is the streams'. */
 const { api, url } = await system.startApi();
 const readers = fork(new URL("./stream/clients.ts", import.meta.url));
+const died = once(readers, "exit").then(() => Promise.reject(new Error("the readers gave up")));
+died.catch(() => {}); // in the end they are to go
 try {
   const result = await measure();
   print(result);
@@ -94,7 +96,6 @@ async function submitAll(): Promise<string[]> {
 
 async function tell(command: Order): Promise<Report> {
   readers.send(command);
-  const died = once(readers, "exit").then(() => Promise.reject(new Error("the readers gave up")));
   const [answer] = (await Promise.race([once(readers, "message"), died])) as unknown[];
   return report.parse(answer);
 }

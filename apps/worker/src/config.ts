@@ -61,6 +61,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     modelDir: parsed.MODEL_DIR,
     /** Where converted models are kept. */
     cacheDir: join(parsed.DATA_DIR, "models"),
+    /** Where Node keeps our code compiled, so that a worker is soon started again. It is run, so nobody else may write there. */
     codeCacheDir: join(parsed.DATA_DIR, "code"),
     device: deviceOf(DEVICE, limitBytes),
     threads: parsed.THREADS ?? share,

@@ -1,5 +1,4 @@
 /** Runs a fleet for as long as its process lives, and gives back to the queue what its dead workers held. */
-import { resolve } from "node:path";
 import { createKeys, createLedger, connectRedis } from "@glimpse/ledger";
 import type { Logger } from "@glimpse/telemetry";
 import { Queue } from "bullmq";
@@ -42,8 +41,7 @@ export function runFleet(program: URL, { config, log }: { config: Config; log: L
     program,
     cards,
     env: {
-      // What Node has compiled once: a worker that is started again is ready in two thirds of the time. Nobody else's folder, since it is run.
-      NODE_COMPILE_CACHE: resolve(config.codeCacheDir),
+      NODE_COMPILE_CACHE: config.codeCacheDir,
       ...config.env,
       // libvips reads this when it is loaded: a second lock on the loaders that the engine blocks by itself.
       VIPS_BLOCK_UNTRUSTED: "1",
